@@ -1,0 +1,207 @@
+r"""Correlated group effects in PyMC: one prior, three parametrizations of it.
+
+Every function here is called inside a ``pm.Model`` context. With effects j = 0..d-1 and groups g,
+
+.. math:: c_g \sim \mathrm{N}(\mu, \Sigma), \quad
+          \Sigma = \mathrm{diag}(\sigma)\,L L^\top \mathrm{diag}(\sigma), \quad
+          L L^\top \sim \mathrm{LKJ}(\eta).
+
+``centered``
+    the coefficients :math:`c_g` themselves are the free variables: right where each group is
+    strongly identified by its own data.
+``noncentered``
+    :math:`c_g = \mu + \mathrm{diag}(\sigma) L z_g`, :math:`z_g \sim N(0, I)`: right where it is not.
+``mixed``
+    each effect of each group as far between the two as its own data say. The coefficients are
+    rotated to directions in which the group's likelihood is orthogonal (for an intercept and a
+    slope: the slope and the height at the group's weighted mean), and each direction is written as
+    the mean and the spread that a Gaussian likelihood of the group's information would leave it:
+
+    .. math:: \phi = \frac{m + s^2 h}{1 + s^2 D} + \frac{s}{\sqrt{1 + s^2 D}}\, z
+
+    where m, s are the prior's conditional mean and sd, D the information and h the score. D = 0
+    gives the non-centred form, D to infinity the centred one; the posterior is the same in all.
+
+References
+----------
+Papaspiliopoulos, Roberts & Skold (2007), doi:10.1214/088342307000000014, on partial centring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bayesmix.priors import LKJ, Prior, pairs
+
+PARAMETRIZATIONS = ("mixed", "centered", "noncentered")
+
+
+def cholesky_of_correlation(partial: Sequence[Any], n: int, sqrt: Any) -> list[list[Any]]:
+    """Rows of the Cholesky factor of a correlation matrix from its C-vine partial correlations.
+
+    Works on floats, NumPy arrays and symbolic scalars alike: ``sqrt`` is the matching function.
+    """
+    partial_of = dict(zip(pairs(n), partial, strict=True))
+    rows: list[list[Any]] = [[1.0]]
+    for k in range(1, n):
+        row, rest = [], 1.0
+        for j in range(k):
+            row.append(partial_of[j, k] * rest)
+            rest = rest * sqrt(1 - partial_of[j, k] ** 2)
+        rows.append([*row, rest])
+    return rows
+
+
+def correlation_factor(name: str, n: int, prior: LKJ, dims: tuple[str, str]) -> list[list[Any]]:
+    """Declare the correlations of one grouping factor; returns rows of the Cholesky factor."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    if n == 1:
+        return [[1.0]]
+    shape = prior.shapes(n)
+    unit = pm.Beta(f"unit_partial_{name}", shape, shape, shape=len(shape))
+    partial = [2 * unit[i] - 1 for i in range(len(shape))]
+    rows = cholesky_of_correlation(partial, n, pt.sqrt)
+    dot = [[_dot(rows[i], rows[j]) for j in range(n)] for i in range(n)]
+    for i in range(n):
+        dot[i][i] = pt.ones(())
+    pm.Deterministic(f"corr_{name}", pt.stack([pt.stack(row) for row in dot]), dims=dims)
+    return rows
+
+
+def group_effects(
+    name: str,
+    labels: Sequence[str],
+    mean: Sequence[Any],
+    *,
+    scale: Prior,
+    correlation: LKJ,
+    parametrization: str,
+    pivot: tuple[Any, Any, Any],
+    dims: tuple[str, str, str],
+) -> list[Any]:
+    """Coefficients by group, one vector an effect; deviations are recorded under ``labels``.
+
+    Parameters
+    ----------
+    name
+        The grouping factor; its parameters are ``sigma_{name}`` and ``corr_{name}``.
+    labels
+        Names of the deviations, e.g. ``("1|edu", "sex|edu")``.
+    mean
+        Population value of each effect (0 where the formula has none).
+    pivot
+        ``(rotation, information, score)`` with dims (group, effect, effect), (group, effect),
+        (group, effect); read by ``mixed`` alone.
+    dims
+        Dims of groups, effects and effects again.
+    """
+    import pymc as pm
+
+    group, effect, other = dims
+    sigma = scale.pymc(f"sigma_{name}", dims=effect)
+    rows = correlation_factor(name, len(labels), correlation, (effect, other))
+    factor = [[sigma[i] * value for value in row] for i, row in enumerate(rows)]
+    if parametrization == "mixed":
+        coefficients = _mixed(labels, mean, factor, pivot, group)
+    elif parametrization == "centered":
+        coefficients = _centered(labels, mean, factor, group)
+    else:
+        coefficients = _noncentered(labels, mean, factor, group)
+    for label, value, centre in zip(labels, coefficients, mean, strict=True):
+        pm.Deterministic(label, value - centre, dims=group)
+    return coefficients
+
+
+def _noncentered(labels: Sequence[str], mean: Any, factor: list[list[Any]], group: str) -> list[Any]:
+    import pymc as pm
+
+    z = [pm.Normal(f"z_{label}", 0, 1, dims=group) for label in labels]
+    return [centre + _dot(row, z) for centre, row in zip(mean, factor, strict=True)]
+
+
+def _centered(labels: Sequence[str], mean: Any, factor: list[list[Any]], group: str) -> list[Any]:
+    import pymc as pm
+
+    coefficients, z = [], []
+    for label, centre, row in zip(labels, mean, factor, strict=True):
+        expected = centre + _dot(row[:-1], z)
+        value = pm.Normal(f"centered_{label}", expected, row[-1], dims=group)
+        coefficients.append(value)
+        z.append((value - expected) / row[-1])
+    return coefficients
+
+
+def _mixed(
+    labels: Sequence[str], mean: Any, factor: list[list[Any]], pivot: Any, group: str
+) -> list[Any]:
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    rotation, information, score = pivot
+    n = len(labels)
+    rotated_mean, rotated_factor = _rotate(rotation, mean, factor)
+    phi, z, log_jacobian = [], [], 0.0
+    for j in range(n):
+        free = pm.Flat(f"free_{labels[j]}", dims=group)
+        m, s = rotated_mean[j] + _dot(rotated_factor[j][:-1], z), rotated_factor[j][-1]
+        shrink = 1 + s**2 * information[:, j]
+        root = pt.sqrt(shrink)
+        phi.append((m + s**2 * score[:, j]) / shrink + s / root * free)
+        z.append(s * (score[:, j] - information[:, j] * m) / shrink + free / root)
+        log_jacobian = log_jacobian - 0.5 * pt.log(shrink)
+    density = sum(-0.5 * value**2 for value in z) + log_jacobian - 0.5 * n * _LOG_2PI
+    pm.Potential(f"prior_{labels[0]}", density.sum())
+    return _rotate_back(rotation, phi)
+
+
+_LOG_2PI = 1.8378770664093453
+
+
+def _rotate(rotation: Any, mean: Any, factor: list[list[Any]]) -> tuple[list[Any], list[list[Any]]]:
+    """Mean and lower-triangular factor of R c, by Gram-Schmidt on the rows of R diag(sigma) L."""
+    import pytensor.tensor as pt
+
+    n = len(factor)
+    if n == 1:
+        return list(mean), factor
+    full = [[*row, *[0.0] * (n - len(row))] for row in factor]
+    means, rows = [], []
+    for i in range(n):
+        weights = [1.0 if j == i else rotation[:, i, j] for j in range(i, n)]
+        means.append(_dot(weights, mean[i:]))
+        rows.append([_dot(weights, [full[j][k] for j in range(i, n)]) for k in range(n)])
+    lower, basis = [], []
+    for row in rows:
+        coordinates, rest = [], row
+        for unit in basis:
+            along = _dot(rest, unit)
+            rest = [r - along * u for r, u in zip(rest, unit, strict=True)]
+            coordinates.append(along)
+        length = pt.sqrt(_dot(rest, rest))
+        basis.append([r / length for r in rest])
+        lower.append([*coordinates, length])
+    return means, lower
+
+
+def _rotate_back(rotation: Any, phi: list[Any]) -> list[Any]:
+    coefficients = list(phi)
+    for i in reversed(range(len(phi) - 1)):
+        for j in range(i + 1, len(phi)):
+            coefficients[i] = coefficients[i] - rotation[:, i, j] * coefficients[j]
+    return coefficients
+
+
+def _dot(left: Sequence[Any], right: Sequence[Any]) -> Any:
+    """Sum of products over the shorter of two lists, leaving out the factors that are zero."""
+    total: Any = 0.0
+    for a, b in zip(left, right, strict=False):
+        if not (_zero(a) or _zero(b)):
+            total = total + a * b
+    return total
+
+
+def _zero(value: Any) -> bool:
+    return isinstance(value, float) and value == 0.0

@@ -1,0 +1,116 @@
+"""Correlated group effects in NumPy: densities, draws, and what each group's own data say."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import betaln
+
+from bayesmix.blocks.graph import cholesky_of_correlation
+from bayesmix.priors import LKJ, LOG_2PI, pairs
+from bayesmix.protocols import Array
+
+
+def log_density(deviation: Array, sigma: Array, corr: Array) -> Array:
+    r"""Log density of group effects, :math:`u_g \sim N(0, D_\sigma R D_\sigma)`, summed over groups.
+
+    Parameters
+    ----------
+    deviation
+        Shape (sample, group, effect).
+    sigma, corr
+        Standard deviations (sample, effect) and correlations (sample, effect, effect).
+    """
+    factor = sigma[:, :, None] * np.linalg.cholesky(corr)
+    z = np.linalg.solve(factor[:, None], deviation[..., None])[..., 0]
+    log_det = np.log(np.diagonal(factor, axis1=1, axis2=2)).sum(axis=1)
+    n_groups, n = deviation.shape[1:]
+    return -0.5 * (z**2).sum(axis=(1, 2)) - n_groups * (log_det + 0.5 * n * LOG_2PI)
+
+
+def draw(rng: np.random.Generator, sigma: Array, corr: Array, n_groups: int) -> Array:
+    """Effects of new groups from their population: (sample, group, effect)."""
+    factor = sigma[:, :, None] * np.linalg.cholesky(corr)
+    z = rng.standard_normal((len(sigma), n_groups, sigma.shape[1]))
+    return np.einsum("sij,sgj->sgi", factor, z)
+
+
+def lkj_log_density(corr: Array, prior: LKJ) -> Array:
+    r"""Normalised LKJ log density of correlation matrices (sample, effect, effect).
+
+    :math:`(\eta - 1)\log\det R - \log c_d(\eta)`, with the constant of Lewandowski et al. (2009),
+    doi:10.1016/j.jmva.2009.04.008, equation 16.
+    """
+    n = corr.shape[-1]
+    log_det = np.linalg.slogdet(corr)[1]
+    k = np.arange(1, n)
+    b = prior.eta + 0.5 * (n - k - 1)
+    # d - k pairs share the k-th tree of the vine; 2^(2b-1) maps the beta from (0, 1) to (-1, 1)
+    constant = ((2 * prior.eta - 2 + n - k) * (n - k)).sum() * np.log(2.0)
+    return (prior.eta - 1) * log_det - constant - ((n - k) * betaln(b, b)).sum()
+
+
+def lkj_draw(rng: np.random.Generator, prior: LKJ, draws: int, n: int) -> Array:
+    """Correlation matrices from the LKJ prior: (sample, effect, effect)."""
+    shapes = prior.shapes(n)
+    partial = 2 * rng.beta(shapes, shapes, (draws, len(shapes))) - 1
+    factor = cholesky_of_correlation(list(partial.T), n, np.sqrt)
+    lower = np.zeros((draws, n, n))
+    for i, row in enumerate(factor):
+        for j, value in enumerate(row):
+            lower[:, i, j] = value
+    return lower @ lower.transpose(0, 2, 1)
+
+
+def partial_correlations(corr: Array) -> Array:
+    """C-vine partial correlations (sample, pair) of correlation matrices, the inverse of the factor."""
+    factor, n = np.linalg.cholesky(corr), corr.shape[-1]
+    rest = np.ones((len(corr), n))
+    partial = []
+    for j, k in pairs(n):
+        partial.append(factor[:, k, j] / rest[:, k])
+        rest[:, k] *= np.sqrt(1 - partial[-1] ** 2)
+    return np.stack(partial, axis=1) if partial else np.empty((len(corr), 0))
+
+
+def pivot(
+    effects: Array, free: Array, index: Array, n_groups: int, weight: Array, score: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Each group's own information, in directions in which it is orthogonal.
+
+    With rows i of group g, information I = sum w x x' and score h = sum x s, write I = R' D R with
+    R unit upper triangular.
+
+    Parameters
+    ----------
+    effects, free
+        Columns that vary by group (obs, effect), and those that do not (obs, common).
+    weight, score
+        Information of each row about its linear predictor, and weight times working response.
+
+    Returns
+    -------
+    rotation R (group, effect, effect), information D (group, effect), score R^-T h (group, effect)
+    and cross R^-T sum w x f' (group, effect, common).
+    """
+    n = effects.shape[1]
+    information = _sums(effects[:, :, None] * (weight[:, None] * effects)[:, None, :], index, n_groups)
+    shift = _sums(effects * score[:, None], index, n_groups)
+    cross = _sums(effects[:, :, None] * (weight[:, None] * free)[:, None, :], index, n_groups)
+    rotation, diagonal = np.tile(np.eye(n), (n_groups, 1, 1)), np.zeros((n_groups, n))
+    for i in range(n):
+        diagonal[:, i] = np.maximum(information[:, i, i], 0.0)
+        pivotal = diagonal[:, i] > 1e-12 * np.maximum(information[:, i, i].max(), 1e-300)
+        scale = np.where(pivotal, diagonal[:, i], 1.0)
+        row = np.where(pivotal[:, None], information[:, i, :] / scale[:, None], 0.0)
+        rotation[:, i, i + 1 :] = row[:, i + 1 :]
+        outer = row[:, :, None] * row[:, None, :] * diagonal[:, i, None, None]
+        information = information - outer
+        information[:, i, :] = information[:, :, i] = 0.0
+    back = np.linalg.inv(rotation).transpose(0, 2, 1)
+    return rotation, diagonal, (back @ shift[..., None])[..., 0], back @ cross
+
+
+def _sums(values: Array, index: Array, n_groups: int) -> Array:
+    total = np.zeros((n_groups, *values.shape[1:]))
+    np.add.at(total, index, values)
+    return total

@@ -1,0 +1,150 @@
+"""The left-hand side of a binomial formula: counts, 0/1 outcomes or two labels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayesmix import schema
+from bayesmix.errors import DataError, FormulaError, listed
+from bayesmix.protocols import Array
+
+_NAME = r"(`[^`]+`|[A-Za-z_][\w.]*)"
+_COUNTS = re.compile(rf"(?:p|prop|proportion)\(\s*{_NAME}\s*,\s*({_NAME}|\d+)\s*\)")
+_LABEL = re.compile(rf"{_NAME}\s*\[\s*['\"]?([^'\"\]]+)['\"]?\s*\]")
+_PLAIN = re.compile(_NAME)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How to read successes and trials: columns, a fixed number of trials, a success label."""
+
+    target: str
+    trials: str | int
+    success: str | None = None
+
+    def columns(self, data: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the outcome."""
+        names = [self.target, *([self.trials] if isinstance(self.trials, str) else [])]
+        return data.loc[:, list(dict.fromkeys(names))]
+
+    def values(self, data: pd.DataFrame) -> dict[str, Array]:
+        """``successes`` and ``trials`` of every row, checked.
+
+        Raises
+        ------
+        DataError
+            Counts that are negative, fractional, text or above the trials; a column that is
+            neither 0/1 nor two labels.
+        """
+        if self.success is not None:
+            successes = (data[self.target].astype(str) == self.success).to_numpy().astype(np.int64)
+        else:
+            successes = _counts(data[self.target])
+        trials = _trials(self.trials, data)
+        above = np.flatnonzero(successes > trials)
+        if above.size:
+            row = int(above[0])
+            raise DataError(
+                f"{self._above(successes, trials, row)}; {above.size} row(s) in all, first row {row}"
+            )
+        return {"successes": successes, "trials": trials}
+
+    def _above(self, successes: Array, trials: Array, row: int) -> str:
+        if self.trials == 1:
+            return (
+                f"column {self.target!r} must be 0 or 1, got {successes[row]}; "
+                f"for counts write p({self.target}, trials) ~ ..."
+            )
+        return f"successes above trials: {self.target!r} is {successes[row]} of {trials[row]}"
+
+
+def read_outcome(lhs: str, data: pd.DataFrame) -> Outcome:
+    """Parse ``p(high, total)``, ``y`` or ``y['yes']`` against the data.
+
+    Raises
+    ------
+    FormulaError
+        The left-hand side has another form.
+    DataError
+        A column is missing, or a column of labels has not exactly two.
+    """
+    if len(data) < 2:
+        raise DataError("data has one row: a regression needs at least two")
+    if match := _COUNTS.fullmatch(lhs):
+        trials = match[2]
+        outcome = Outcome(_bare(match[1]), int(trials) if trials.isdigit() else _bare(trials))
+    elif match := _LABEL.fullmatch(lhs):
+        outcome = Outcome(_bare(match[1]), 1, match[2].strip())
+    elif match := _PLAIN.fullmatch(lhs):
+        outcome = Outcome(_bare(match[1]), 1)
+    else:
+        raise FormulaError(
+            f"cannot read the response {lhs!r}: write p(successes, trials), a column of 0 and 1, "
+            "or column['success']"
+        )
+    names = [outcome.target, *([outcome.trials] if isinstance(outcome.trials, str) else [])]
+    schema.columns(data, names)
+    return _with_label(outcome, data[outcome.target])
+
+
+def _with_label(outcome: Outcome, column: pd.Series) -> Outcome:
+    if column.dtype.kind in "iufb" and outcome.success is None:
+        return outcome
+    if isinstance(outcome.trials, str) or outcome.trials != 1:
+        raise DataError(
+            f"column {outcome.target!r} must hold counts, got {column.dtype} ({column.iloc[0]!r})"
+        )
+    labels = sorted(column.astype(str).unique())
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        labels = [str(level) for level in column.cat.categories]
+    if len(labels) != 2 and outcome.success is None:
+        raise DataError(
+            f"column {outcome.target!r} must hold 0/1 or two labels, got {len(labels)}: "
+            f"{listed(labels[:5])}; name the success as {outcome.target}['label']"
+        )
+    success = outcome.success or labels[1]
+    if success not in labels:
+        raise DataError(f"column {outcome.target!r} never holds {success!r}, only {listed(labels[:9])}")
+    return Outcome(outcome.target, 1, success)
+
+
+def new_trials(outcome: Outcome, data: pd.DataFrame) -> dict[str, Array]:
+    """Trials (and successes, where they are given) of rows to predict; one trial when unsaid."""
+    if outcome.target in data.columns:
+        known = isinstance(outcome.trials, int) or outcome.trials in data.columns
+        if known and data[outcome.target].notna().all():
+            return outcome.values(data)
+    if isinstance(outcome.trials, str) and outcome.trials not in data.columns:
+        return {"trials": np.ones(len(data), dtype=np.int64)}
+    return {"trials": _trials(outcome.trials, data)}
+
+
+def _trials(trials: str | int, data: pd.DataFrame) -> Array:
+    if isinstance(trials, int):
+        return np.full(len(data), trials, dtype=np.int64)
+    return _counts(data[trials])
+
+
+def _counts(column: pd.Series) -> Array:
+    if column.dtype.kind not in "iufb":
+        raise DataError(
+            f"column {str(column.name)!r} must hold counts, got {column.dtype} ({column.iloc[0]!r})"
+        )
+    values = column.to_numpy()
+    schema.columns(column.to_frame(), [str(column.name)])
+    for wrong, what in ((values < 0, "negative"), (values != np.floor(values), "not whole")):
+        rows = np.flatnonzero(wrong)
+        if rows.size:
+            raise DataError(
+                f"column {str(column.name)!r} must hold counts; {rows.size} value(s) are {what}, "
+                f"first {values[rows[0]]!s} in row {rows[0]}"
+            )
+    return values.astype(np.int64)
+
+
+def _bare(name: str) -> str:
+    return name.strip("`")

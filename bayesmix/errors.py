@@ -1,0 +1,69 @@
+"""Every error that bayesmix raises on purpose: what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BayesmixError(Exception):
+    """Base of all errors raised on purpose, so that ``except BayesmixError`` catches just those."""
+
+
+class DataError(BayesmixError, ValueError):
+    """The data cannot be used: a column is missing, not finite, of the wrong type, ..."""
+
+
+class FormulaError(BayesmixError, ValueError):
+    """The formula cannot be parsed or does not describe a model of this family."""
+
+
+class SpecError(BayesmixError, ValueError):
+    """A model, a prior or a method was given an option outside its range."""
+
+
+class UnknownName(BayesmixError, ValueError):
+    """A name (model, method, data set, variable, ...) that nothing answers to."""
+
+
+class MissingCapability(BayesmixError, TypeError):
+    """The method needs something that the model family does not offer."""
+
+
+class NotConverged(BayesmixError, RuntimeError):
+    """An optimisation or a sampler stopped before it could give an answer."""
+
+
+class FitFileError(BayesmixError, ValueError):
+    """A file is not a fit that this version can read, or cannot be written."""
+
+
+class DataFileError(BayesmixError, ValueError):
+    """A data file shipped with the package is missing or not the one in the manifest."""
+
+
+class Offline(BayesmixError, ConnectionError):
+    """Data has to be fetched and there is no way to reach it."""
+
+
+class NoDraws(BayesmixError, TypeError):
+    """A point estimate was asked for something that only posterior draws can answer."""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Join names for an error message, in the order given: ``'a', 'b', 'c'``."""
+    return ", ".join(repr(str(name)) for name in names) or "none"
+
+
+def suggestion(given: str, allowed: Iterable[str]) -> str:
+    """A sentence for an error message: the closest allowed name, then all of them.
+
+    Examples
+    --------
+    >>> suggestion("nust", ["nuts", "mle"])
+    "did you mean 'nuts'? Allowed: 'nuts', 'mle'."
+    """
+    allowed = list(allowed)
+    close = get_close_matches(given, allowed, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Allowed: {listed(allowed)}."

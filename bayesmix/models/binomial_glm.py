@@ -1,0 +1,431 @@
+"""Hierarchical binomial regression: pooled, unpooled, partially pooled, with correlated effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from bayesmix import schema
+from bayesmix.blocks import formula as formulas
+from bayesmix.blocks import graph, groups
+from bayesmix.blocks.densities import binomial_logit
+from bayesmix.blocks.response import Outcome, read_outcome, new_trials
+from bayesmix.errors import DataError, SpecError, listed
+from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior
+from bayesmix.protocols import Array, Design, HasPyMC, HasTorch, Params
+from bayesmix.specs import check_choice
+
+DEFAULT_PRIORS: dict[str, Prior | LKJ] = {
+    "Intercept": Normal(0.0, 10.0),
+    "slope": Normal(0.0, 1.0),
+    "sigma": HalfCauchy(2.0),
+    "corr": LKJ(2.0),
+}
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the design of new rows needs to know of the training rows."""
+
+    outcome: Outcome
+    matrices: formulas.Matrices
+
+
+@dataclass(frozen=True)
+class BinomialGLM(HasPyMC, HasTorch):
+    r"""Binomial regression with any number of correlated group effects.
+
+    .. math::
+        y_i \sim \mathrm{Binomial}(n_i, p_i), \quad
+        \mathrm{logit}\, p_i = x_i^\top \beta + \sum_f z_{if}^\top u_{f, g_f(i)}, \quad
+        u_{fg} \sim \mathrm{N}(0, D_\sigma R D_\sigma), \quad R \sim \mathrm{LKJ}(\eta).
+
+    Parameters
+    ----------
+    formula
+        ``p(successes, trials) ~ ...`` for counts, ``y ~ ...`` for a column of 0/1, True/False or
+        two labels (``y['yes'] ~ ...`` names the success). ``~ sex`` pools completely,
+        ``~ 0 + edu + sex`` not at all, ``~ sex + (1 | edu)`` partially; ``(sex | edu)`` lets the slope
+        vary too. All effects of one grouping factor are correlated.
+    priors
+        By name of the term (``sex``, ``sigma_edu``, ``corr_edu``) or of the kind: ``Intercept``,
+        ``slope``, ``sigma``, ``corr``. Defaults: Normal(0, 10), Normal(0, 1), HalfCauchy(2), LKJ(2).
+        Levels of a factor in a formula without intercept take the prior of ``Intercept``.
+    parametrization
+        ``"mixed"`` (default), ``"centered"`` or ``"noncentered"``: one posterior, three geometries
+        (:mod:`bayesmix.blocks.graph`).
+
+    Raises
+    ------
+    SpecError, FormulaError
+        An unknown option, a prior of a kind that its parameter cannot take.
+
+    References
+    ----------
+    Gelman & Hill (2006), doi:10.1017/CBO9780511790942.
+
+    Examples
+    --------
+    >>> from bayesmix import datasets
+    >>> model = BinomialGLM("p(high, total) ~ sex + (sex | edu)")
+    >>> list(model.dims(model.design(datasets.census())))
+    ['Intercept', 'sex', '1|edu', 'sex|edu', 'sigma_edu', 'corr_edu']
+    """
+
+    formula: str
+    priors: Any = ()
+    parametrization: str = "mixed"
+    default_method: ClassVar[str] = "nuts"
+
+    def __post_init__(self) -> None:
+        formulas.split(self.formula)
+        check_choice("BinomialGLM", "parametrization", self.parametrization, graph.PARAMETRIZATIONS)
+        given = dict(self.priors.items() if isinstance(self.priors, Mapping) else self.priors)
+        for name, prior in given.items():
+            _check_prior(str(name), prior)
+        object.__setattr__(self, "priors", tuple(sorted(given.items())))
+
+    def design(self, data: Any) -> Design:
+        """Arrays ``X`` (obs, common), ``trials`` and ``successes`` (obs), and one set a factor."""
+        if isinstance(data, Design):
+            return data
+        table = schema.frame(data)
+        lhs, rhs = formulas.split(self.formula)
+        outcome = read_outcome(lhs, table)
+        predictors = schema.columns(table, formulas.variables(rhs))
+        matrices = formulas.evaluate(rhs, predictors)
+        columns = pd.concat([predictors, outcome.columns(table)], axis=1)
+        columns = columns.loc[:, ~columns.columns.duplicated()]
+        self._check_priors(matrices)
+        design = self._assemble(matrices, outcome, outcome.values(table), columns)
+        for factor in matrices.factors:
+            self._add_pivot(factor, matrices, design.arrays, design.dims)
+        return design
+
+    def new_design(self, data: Any, trained: Design) -> Design:
+        """New rows: the outcome may be absent, and without a column of trials each row is one."""
+        table = schema.frame(data)
+        state: _State = trained.state
+        _, rhs = formulas.split(self.formula)
+        predictors = schema.columns(table, formulas.variables(rhs))
+        matrices = formulas.evaluate_new(state.matrices, predictors)
+        return self._assemble(matrices, state.outcome, new_trials(state.outcome, table), predictors)
+
+    def _assemble(
+        self,
+        matrices: formulas.Matrices,
+        outcome: Outcome,
+        counts: dict[str, Array],
+        columns: pd.DataFrame,
+    ) -> Design:
+        arrays: dict[str, Array] = {"X": matrices.common, **counts}
+        dims: dict[str, tuple[str, ...]] = {"X": ("obs", "common"), **{k: ("obs",) for k in counts}}
+        coords: dict[str, tuple[Any, ...]] = {"common": _column_labels(matrices.terms)}
+        if matrices.offset is not None:
+            arrays["offset"], dims["offset"] = matrices.offset, ("obs",)
+        for term in matrices.terms:
+            if not term.scalar:
+                coords[f"{term.name}_level"] = term.levels
+        for factor in matrices.factors:
+            group, effect, other = _dims(factor)
+            coords |= {group: matrices.levels[factor.name], effect: factor.effects, other: factor.effects}
+            arrays[f"index_{factor.name}"] = matrices.index[factor.name]
+            arrays[f"Z_{factor.name}"] = matrices.effects[factor.name]
+            dims |= {f"index_{factor.name}": ("obs",), f"Z_{factor.name}": ("obs", effect)}
+        return Design(arrays, dims, coords, columns, outcome.target, _State(outcome, matrices))
+
+    def _add_pivot(
+        self, factor: formulas.Factor, matrices: formulas.Matrices, arrays: Any, dims: Any
+    ) -> None:
+        """What ``mixed`` needs: a Gaussian reading of each group's likelihood at a rough fit."""
+        group, effect, other = _dims(factor)
+        index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
+        successes, trials = arrays["successes"], arrays["trials"]
+        rate = (np.bincount(index, successes, n_groups) + 0.5) / (
+            np.bincount(index, trials, n_groups) + 1.0
+        )
+        p = (successes + rate[index]) / (trials + 1.0)
+        weight = trials * p * (1 - p)
+        score = weight * (np.log(p / (1 - p)) - arrays.get("offset", 0.0)) + successes - trials * p
+        free = matrices.common[:, _free_columns(matrices)]
+        parts = groups.pivot(
+            matrices.effects[factor.name], free, index, n_groups, weight, score
+        )
+        names = ("rotation", "information", "score", "cross")
+        tails = ((effect, other), (effect,), (effect,), (effect, f"free_{factor.name}"))
+        for name, part, tail in zip(names, parts, tails, strict=True):
+            arrays[f"{name}_{factor.name}"] = part
+            dims[f"{name}_{factor.name}"] = (group, *tail)
+
+    def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
+        matrices: formulas.Matrices = design.state.matrices
+        dims: dict[str, tuple[str, ...]] = {
+            term.name: () if term.scalar else (f"{term.name}_level",) for term in matrices.terms
+        }
+        for factor in matrices.factors:
+            group, effect, other = _dims(factor)
+            dims |= {factor.deviation(name): (group,) for name in factor.effects}
+            dims[f"sigma_{factor.name}"] = (effect,)
+            if len(factor.effects) > 1:
+                dims[f"corr_{factor.name}"] = (effect, other)
+        return dims
+
+    def prior(self, name: str) -> Any:
+        """The prior of one parameter: its own, else that of its kind."""
+        given = dict(self.priors)
+        kind = name.split("_")[0] if name.startswith(("sigma_", "corr_")) else "slope"
+        return given.get(name) or given.get(kind) or DEFAULT_PRIORS.get(name) or DEFAULT_PRIORS[kind]
+
+    def _term_prior(self, term: formulas.Term, matrices: formulas.Matrices) -> Prior:
+        has_intercept = any(t.name == "Intercept" for t in matrices.terms)
+        first_factor = next((t.name for t in matrices.terms if not t.scalar), None)
+        if not has_intercept and term.name == first_factor and term.name not in dict(self.priors):
+            return self.prior("Intercept")
+        return self.prior(term.name)
+
+    def _check_priors(self, matrices: formulas.Matrices) -> None:
+        allowed = [*DEFAULT_PRIORS, *(term.name for term in matrices.terms)]
+        for factor in matrices.factors:
+            allowed += [f"sigma_{factor.name}", f"corr_{factor.name}"]
+        unknown = [name for name, _ in self.priors if name not in allowed]
+        if unknown:
+            raise SpecError(f"priors for {listed(unknown)} match nothing in the formula; allowed: {listed(allowed)}")
+
+    def linear_predictor(self, params: Params, design: Design) -> Array:
+        """The logit of the success probability, shape (sample, obs)."""
+        matrices: formulas.Matrices = design.state.matrices
+        first = next(iter(params.values()))
+        eta = np.zeros((len(first), design.n_obs)) + design.arrays.get("offset", 0.0)
+        for term in matrices.terms:
+            beta = params[term.name].reshape(len(first), -1)
+            eta += beta @ design.arrays["X"][:, term.columns].T
+        for factor in matrices.factors:
+            index, columns = design.arrays[f"index_{factor.name}"], design.arrays[f"Z_{factor.name}"]
+            for j, effect in enumerate(factor.effects):
+                eta += params[factor.deviation(effect)][:, index] * columns[:, j]
+        return eta
+
+    def log_density(self, params: Params, data: Any) -> Array:
+        design = self.design(data)
+        eta = self.linear_predictor(params, design)
+        return binomial_logit(design.arrays["successes"], design.arrays["trials"], eta)
+
+    def curves(self, params: Params, data: Any) -> dict[str, Array]:
+        """``probability`` of a success and its ``logit``, each (sample, obs)."""
+        eta = self.linear_predictor(params, self.design(data))
+        return {"probability": 1 / (1 + np.exp(-eta)), "logit": eta}
+
+    def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
+        design = self.design(data)
+        p = self.curves(params, design)["probability"]
+        trials = design.arrays["trials"]
+        return trials * p, trials * p * (1 - p)
+
+    def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
+        design = self.design(data)
+        p = self.curves(params, design)["probability"]
+        return {design.target: rng.binomial(design.arrays["trials"], p)}
+
+    def require_outcome(self, design: Design) -> None:
+        if "successes" not in design.arrays:
+            outcome: Outcome = design.state.outcome
+            raise DataError(
+                f"these rows cannot be scored: give the outcome {outcome.target!r}"
+                + (f" and {outcome.trials!r}" if isinstance(outcome.trials, str) else "")
+            )
+
+    def complete(self, params: Params, design: Design, rng: np.random.Generator) -> Params:
+        """Effects of groups never seen, drawn from the population of groups."""
+        completed = dict(params)
+        for factor in design.state.matrices.factors:
+            n_new = len(design.coords[f"{factor.name}_group"]) - len(factor.levels)
+            if n_new:
+                sigma, corr = _spread(params, factor)
+                new = groups.draw(rng, sigma, corr, n_new)
+                for j, effect in enumerate(factor.effects):
+                    name = factor.deviation(effect)
+                    completed[name] = np.concatenate([params[name], new[..., j]], axis=1)
+        return completed
+
+    def log_prior(self, params: Params, data: Any) -> Array:
+        matrices: formulas.Matrices = self.design(data).state.matrices
+        total = np.zeros(len(next(iter(params.values()))))
+        for term in matrices.terms:
+            density = self._term_prior(term, matrices).log_density(params[term.name])
+            total += density.reshape(len(total), -1).sum(axis=1)
+        for factor in matrices.factors:
+            sigma, corr = _spread(params, factor)
+            total += self.prior(f"sigma_{factor.name}").log_density(sigma).sum(axis=1)
+            if len(factor.effects) > 1:
+                total += groups.lkj_log_density(corr, self.prior(f"corr_{factor.name}"))
+            names = [factor.deviation(effect) for effect in factor.effects]
+            total += groups.log_density(np.stack([params[n] for n in names], axis=2), sigma, corr)
+        return total
+
+    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
+        design = self.design(data)
+        matrices: formulas.Matrices = design.state.matrices
+        params: dict[str, Array] = {}
+        for term in matrices.terms:
+            shape = (draws,) if term.scalar else (draws, len(term.levels))
+            params[term.name] = self._term_prior(term, matrices).draw(rng, shape)
+        for factor in matrices.factors:
+            n = len(factor.effects)
+            sigma = self.prior(f"sigma_{factor.name}").draw(rng, (draws, n))
+            corr = groups.lkj_draw(rng, self.prior(f"corr_{factor.name}"), draws, n)
+            deviations = groups.draw(rng, sigma, corr, len(factor.levels))
+            for j, effect in enumerate(factor.effects):
+                params[factor.deviation(effect)] = deviations[..., j]
+            params[f"sigma_{factor.name}"] = sigma
+            if n > 1:
+                params[f"corr_{factor.name}"] = corr
+        return params
+
+    def pymc_model(self, data: Any) -> Any:
+        """The model in PyMC: variables named as in the fit, data as ``pm.Data``."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        design = self.design(data)
+        matrices: formulas.Matrices = design.state.matrices
+        with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
+            data_of = {name: pm.Data(name, array) for name, array in design.arrays.items()}
+            beta = self._population(matrices)
+            columns = pt.concatenate([pt.atleast_1d(b) for b in beta.values()]) if beta else None
+            free = _free_columns(matrices)
+            eta = data_of.get("offset", 0.0)
+            if len(free):
+                eta = eta + data_of["X"][:, free] @ columns[free]
+            claimed: set[str] = set()
+            for factor in matrices.factors:
+                eta = eta + self._group(factor, beta, columns, free, claimed, data_of)
+            counts = {"n": data_of["trials"], "observed": data_of["successes"]}
+            pm.Binomial(design.target, logit_p=eta, **counts)
+        return model
+
+    def torch_module(self, data: Any) -> Any:
+        """A :class:`bayesmix.blocks.nets.MixedModel` of the design, at its start."""
+        from bayesmix.blocks import nets
+
+        design = self.design(data)
+        arrays, matrices = design.arrays, design.state.matrices
+        _require_full_rank(arrays["X"], design.coords["common"])
+        outcome = nets.BinomialLogit.of(arrays["successes"], arrays["trials"])
+        offset = arrays.get("offset", np.zeros(design.n_obs))
+        effects = [
+            nets.GroupEffect(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
+            for f in matrices.factors
+        ]
+        return nets.MixedModel(arrays["X"], offset, outcome, effects)
+
+    def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        matrices: formulas.Matrices = self.design(data).state.matrices
+        beta = module.beta.detach().numpy().copy()
+        params: dict[str, Array] = {
+            term.name: beta[term.columns].reshape(() if term.scalar else -1)
+            for term in matrices.terms
+        }
+        errors: dict[str, Array] = {}
+        for factor, effect, (mode, error) in zip(
+            matrices.factors, module.effects, module.conditional(), strict=True
+        ):
+            for j, name in enumerate(factor.effects):
+                params[factor.deviation(name)] = mode[:, j]
+                errors[factor.deviation(name)] = error[:, j]
+            sigma, corr = (value.detach().numpy() for value in effect.spread())
+            params[f"sigma_{factor.name}"] = sigma
+            if len(factor.effects) > 1:
+                params[f"corr_{factor.name}"] = corr
+        return params, errors
+
+    def _population(self, matrices: formulas.Matrices) -> dict[str, Any]:
+        return {
+            term.name: self._term_prior(term, matrices).pymc(
+                term.name, dims=None if term.scalar else f"{term.name}_level"
+            )
+            for term in matrices.terms
+        }
+
+    def _group(
+        self,
+        factor: formulas.Factor,
+        beta: dict[str, Any],
+        columns: Any,
+        free: Array,
+        claimed: set[str],
+        data_of: dict[str, Any],
+    ) -> Any:
+        name = factor.name
+        mean = [0.0 if e in claimed else beta.get(e, 0.0) for e in factor.effects]
+        claimed.update(factor.effects)
+        score = data_of[f"score_{name}"]
+        if len(free):
+            score = score - data_of[f"cross_{name}"] @ columns[free]
+        coefficients = graph.group_effects(
+            name,
+            [factor.deviation(effect) for effect in factor.effects],
+            mean,
+            scale=self.prior(f"sigma_{name}"),
+            correlation=self.prior(f"corr_{name}"),
+            parametrization=self.parametrization,
+            pivot=(data_of[f"rotation_{name}"], data_of[f"information_{name}"], score),
+            dims=_dims(factor),
+        )
+        index, effects = data_of[f"index_{name}"], data_of[f"Z_{name}"]
+        parts = [
+            value[index] if effect == "Intercept" else value[index] * effects[:, j]
+            for j, (effect, value) in enumerate(zip(factor.effects, coefficients, strict=True))
+        ]
+        return sum(parts)
+
+
+def _dims(factor: formulas.Factor) -> tuple[str, str, str]:
+    return f"{factor.name}_group", f"{factor.name}_effect", f"{factor.name}_effect_other"
+
+
+def _column_labels(terms: tuple[formulas.Term, ...]) -> tuple[str, ...]:
+    return tuple(
+        label
+        for term in terms
+        for label in ([term.name] if term.scalar else [f"{term.name}[{v}]" for v in term.levels])
+    )
+
+
+def _free_columns(matrices: formulas.Matrices) -> Array:
+    """Columns of X whose effects do not vary by group; the others enter through their groups."""
+    varying = {effect for factor in matrices.factors for effect in factor.effects}
+    free = [
+        np.arange(term.columns.start, term.columns.stop)
+        for term in matrices.terms
+        if not (term.scalar and term.name in varying)
+    ]
+    return np.concatenate(free) if free else np.empty(0, dtype=int)
+
+
+def _require_full_rank(columns: Array, labels: tuple[Any, ...]) -> None:
+    """Maximum likelihood has no unique answer when a column is a combination of others."""
+    scaled = columns / np.maximum(np.abs(columns).max(axis=0, initial=0.0), 1e-300)
+    if np.linalg.matrix_rank(scaled) < columns.shape[1]:
+        raise DataError(
+            f"the columns {listed(labels)} are linearly dependent, so the likelihood has no unique "
+            "maximum; drop one, or use method='nuts', whose priors decide between them"
+        )
+
+
+def _spread(params: Params, factor: formulas.Factor) -> tuple[Array, Array]:
+    sigma, n = params[f"sigma_{factor.name}"], len(factor.effects)
+    return sigma, params[f"corr_{factor.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
+
+
+def _check_prior(name: str, prior: object) -> None:
+    if name.startswith("corr"):
+        if not isinstance(prior, LKJ):
+            raise SpecError(f"the prior of {name!r} must be an LKJ, got {prior!r}")
+    elif not isinstance(prior, Prior):
+        raise SpecError(f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}")
+    elif name.startswith("sigma") and prior.support_low < 0:
+        raise SpecError(f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}")

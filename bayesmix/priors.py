@@ -1,0 +1,217 @@
+"""Priors as frozen values: one equation each, in NumPy and in PyMC."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesmix.specs import check_number
+
+Array = NDArray[np.float64]
+LOG_2PI = math.log(2 * math.pi)
+
+
+class Prior(ABC):
+    """A univariate prior: ``log_density`` and ``draw`` in NumPy, ``pymc`` inside a PyMC model."""
+
+    support_low: float = -math.inf
+
+    @abstractmethod
+    def log_density(self, x: Any) -> Array:
+        """Normalised log density at ``x``, elementwise; -inf outside the support."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        """Independent draws of the given shape."""
+
+    @abstractmethod
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        """The random variable of that name; call inside a ``pm.Model`` context."""
+
+
+@dataclass(frozen=True)
+class Normal(Prior):
+    r"""Normal prior, :math:`-\frac12 z^2 - \log\sigma - \frac12\log 2\pi`, :math:`z=(x-\mu)/\sigma`.
+
+    Parameters
+    ----------
+    loc, scale
+        Mean and standard deviation, in the units of the parameter.
+
+    Examples
+    --------
+    >>> round(float(Normal(0, 1).log_density(0.0)), 4)
+    -0.9189
+    """
+
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loc", check_number("Normal", "loc", self.loc))
+        scale = check_number("Normal", "scale", self.scale, low=0, strict=True)
+        object.__setattr__(self, "scale", scale)
+
+    def log_density(self, x: Any) -> Array:
+        z = (np.asarray(x, dtype=float) - self.loc) / self.scale
+        return -0.5 * z**2 - math.log(self.scale) - 0.5 * LOG_2PI
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.normal(self.loc, self.scale, shape)
+
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        import pymc as pm
+
+        return pm.Normal(name, self.loc, self.scale, **kwargs)
+
+
+@dataclass(frozen=True)
+class HalfCauchy(Prior):
+    r"""Half-Cauchy prior on :math:`x \ge 0`, density :math:`2 / (\pi s (1 + (x/s)^2))`.
+
+    Parameters
+    ----------
+    scale
+        The median, in the units of the parameter.
+
+    References
+    ----------
+    Gelman (2006), Bayesian Analysis 1(3), doi:10.1214/06-BA117A.
+    """
+
+    scale: float = 2.0
+    support_low = 0.0
+
+    def __post_init__(self) -> None:
+        scale = check_number("HalfCauchy", "scale", self.scale, low=0, strict=True)
+        object.__setattr__(self, "scale", scale)
+
+    def log_density(self, x: Any) -> Array:
+        x = np.asarray(x, dtype=float)
+        inside = math.log(2 / math.pi / self.scale) - np.log1p((x / self.scale) ** 2)
+        return np.where(x >= 0, inside, -np.inf)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return np.abs(self.scale * rng.standard_cauchy(shape))
+
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        import pymc as pm
+
+        return pm.HalfCauchy(name, self.scale, **kwargs)
+
+
+@dataclass(frozen=True)
+class HalfNormal(Prior):
+    r"""Half-normal prior on :math:`x \ge 0`: a normal of scale ``scale`` folded at zero."""
+
+    scale: float = 1.0
+    support_low = 0.0
+
+    def __post_init__(self) -> None:
+        scale = check_number("HalfNormal", "scale", self.scale, low=0, strict=True)
+        object.__setattr__(self, "scale", scale)
+
+    def log_density(self, x: Any) -> Array:
+        x = np.asarray(x, dtype=float)
+        inside = math.log(2 / self.scale) - 0.5 * LOG_2PI - 0.5 * (x / self.scale) ** 2
+        return np.where(x >= 0, inside, -np.inf)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return np.abs(rng.normal(0.0, self.scale, shape))
+
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        import pymc as pm
+
+        return pm.HalfNormal(name, self.scale, **kwargs)
+
+
+@dataclass(frozen=True)
+class Exponential(Prior):
+    r"""Exponential prior on :math:`x \ge 0` with mean ``scale``."""
+
+    scale: float = 1.0
+    support_low = 0.0
+
+    def __post_init__(self) -> None:
+        scale = check_number("Exponential", "scale", self.scale, low=0, strict=True)
+        object.__setattr__(self, "scale", scale)
+
+    def log_density(self, x: Any) -> Array:
+        x = np.asarray(x, dtype=float)
+        return np.where(x >= 0, -x / self.scale - math.log(self.scale), -np.inf)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return rng.exponential(self.scale, shape)
+
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        import pymc as pm
+
+        return pm.Exponential(name, scale=self.scale, **kwargs)
+
+
+@dataclass(frozen=True)
+class StudentT(Prior):
+    r"""Student-t prior with ``df`` degrees of freedom, location ``loc`` and scale ``scale``."""
+
+    df: float = 4.0
+    loc: float = 0.0
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "loc", check_number("StudentT", "loc", self.loc))
+        for name in ("df", "scale"):
+            value = check_number("StudentT", name, getattr(self, name), low=0, strict=True)
+            object.__setattr__(self, name, value)
+
+    def log_density(self, x: Any) -> Array:
+        nu = self.df
+        norm = math.lgamma((nu + 1) / 2) - math.lgamma(nu / 2) - 0.5 * math.log(nu * math.pi)
+        z = (np.asarray(x, dtype=float) - self.loc) / self.scale
+        return norm - math.log(self.scale) - (nu + 1) / 2 * np.log1p(z**2 / nu)
+
+    def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        return self.loc + self.scale * rng.standard_t(self.df, shape)
+
+    def pymc(self, name: str, **kwargs: Any) -> Any:
+        import pymc as pm
+
+        return pm.StudentT(name, nu=self.df, mu=self.loc, sigma=self.scale, **kwargs)
+
+
+@dataclass(frozen=True)
+class LKJ:
+    r"""Prior on a correlation matrix, density proportional to :math:`\det(R)^{\eta-1}`.
+
+    In a C-vine the partial correlations :math:`r_{jk}` (j < k, given the first j variables) are
+    independent and :math:`(r_{jk} + 1)/2 \sim \mathrm{Beta}(b_j, b_j)` with
+    :math:`b_j = \eta + (d - 2 - j)/2` for variables 0..d-1, which is how it is sampled here.
+
+    Parameters
+    ----------
+    eta
+        1 is uniform over correlation matrices; larger values favour small correlations.
+
+    References
+    ----------
+    Lewandowski, Kurowicka & Joe (2009), doi:10.1016/j.jmva.2009.04.008.
+    """
+
+    eta: float = 2.0
+
+    def __post_init__(self) -> None:
+        eta = check_number("LKJ", "eta", self.eta, low=0, strict=True)
+        object.__setattr__(self, "eta", eta)
+
+    def shapes(self, n: int) -> Array:
+        """Beta parameters of the n(n-1)/2 partial correlations, in the order of :func:`pairs`."""
+        return np.array([self.eta + (n - 2 - j) / 2 for j, _ in pairs(n)])
+
+
+def pairs(n: int) -> list[tuple[int, int]]:
+    """Pairs (j, k), j < k, in the order in which partial correlations are stored."""
+    return [(j, k) for j in range(n) for k in range(j + 1, n)]

@@ -1,0 +1,210 @@
+"""The waist of the house: what a model offers, what a method needs, what passes between them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[Any]
+Params = Mapping[str, Array]
+"""Named parameters; every array carries one leading ``sample`` axis before its own dims."""
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Data as one model sees it: the numbers in its equation, named and labelled.
+
+    Parameters
+    ----------
+    arrays
+        Every array that the equation reads, by name. ``pymc_model`` registers each one that it
+        uses as ``pm.Data`` of the same name, so that new data never recompile.
+    dims
+        The named dims of each array; ``obs`` runs over rows.
+    coords
+        Labels of every dim but ``obs``.
+    columns
+        The columns of the user's data that were read, unchanged; they are stored with the fit.
+    target
+        Name of the observed variable.
+    state
+        What the family needs to build a design for new rows; derived from ``columns``.
+    """
+
+    arrays: Mapping[str, Array]
+    dims: Mapping[str, tuple[str, ...]]
+    coords: Mapping[str, tuple[Hashable, ...]]
+    columns: pd.DataFrame
+    target: str
+    state: Any = field(default=None, repr=False)
+
+    def rows(self, chosen: slice) -> Design:
+        """The same design for some of its rows."""
+        arrays = {
+            name: array[chosen] if self.dims[name][:1] == ("obs",) else array
+            for name, array in self.arrays.items()
+        }
+        return replace(self, arrays=arrays, columns=self.columns.iloc[chosen])
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows."""
+        return len(self.columns)
+
+
+class Model(ABC):
+    """A spec: frozen, hashable, JSON round trip; it holds no data and no state.
+
+    ``data`` is a data frame, a mapping of columns or a :class:`Design` throughout.
+    """
+
+    default_method: ClassVar[str]
+
+    @abstractmethod
+    def design(self, data: Any) -> Design:
+        """Check the data and build the arrays of the equation; a Design passes through."""
+
+    @abstractmethod
+    def new_design(self, data: Any, trained: Design) -> Design:
+        """The design of new rows, with the levels and transforms of the training data."""
+
+    @abstractmethod
+    def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
+        """The parameters that a fit reports, in order, each with its named dims."""
+
+    @abstractmethod
+    def log_density(self, params: Params, data: Any) -> Array:
+        """Pointwise log-likelihood, NumPy: the executable equation. Shape (sample, obs)."""
+
+    @abstractmethod
+    def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
+        """One outcome for each sample and row, under the target's own name: (sample, obs)."""
+
+    @abstractmethod
+    def curves(self, params: Params, data: Any) -> dict[str, Array]:
+        """The family's own functions of the predictors, such as a probability: (sample, obs)."""
+
+    @abstractmethod
+    def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
+        """Mean and variance of the target given the parameters, each (sample, obs)."""
+
+    def complete(self, params: Params, design: Design, rng: np.random.Generator) -> Params:
+        """Parameters for rows that training never saw (a new group: drawn from its population)."""
+        del design, rng
+        return params
+
+    @abstractmethod
+    def require_outcome(self, design: Design) -> None:
+        """Raise a DataError unless the rows hold an outcome to be scored."""
+
+    def notes(self, design: Design) -> list[str]:
+        """Sentences about this data that a reader of the fit should know; none by default."""
+        del design
+        return []
+
+
+class HasPrior(Model):
+    """Capability: a proper prior that can be evaluated and drawn from in NumPy."""
+
+    entry: ClassVar[str] = "draw_prior"
+
+    @abstractmethod
+    def log_prior(self, params: Params, data: Any) -> Array:
+        """Log prior density of the reported parameters. Shape (sample,)."""
+
+    @abstractmethod
+    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
+        """Draws of the reported parameters from their prior."""
+
+
+class HasPyMC(HasPrior):
+    """Capability: the model in PyMC."""
+
+    entry: ClassVar[str] = "pymc_model"
+
+    @abstractmethod
+    def pymc_model(self, data: Any) -> Any:
+        """A ``pm.Model`` whose data are ``pm.Data`` named as in the design."""
+
+
+class HasTorch(Model):
+    """Capability: the likelihood in PyTorch, for maximum likelihood."""
+
+    entry: ClassVar[str] = "torch_module"
+
+    @abstractmethod
+    def torch_module(self, data: Any) -> Any:
+        """A ``Likelihood`` module (:mod:`bayesmix.blocks.nets`) with parameters at a start."""
+
+    @abstractmethod
+    def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The reported parameters of a module, and standard errors of those that it predicts.
+
+        The second mapping holds parameters that are not maximised over but predicted given the
+        others (group deviations); errors of the rest are the method's business.
+        """
+
+
+class HasEM(Model):
+    """Capability: an expectation-maximisation step."""
+
+    entry: ClassVar[str] = "em_step"
+
+    @abstractmethod
+    def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
+        """One E-step and M-step; returns new parameters and the objective before the step."""
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a method hands back to the workflow.
+
+    Parameters
+    ----------
+    params
+        Reported parameters: leading axes (chain, draw) for draws, none for a point estimate.
+    stats
+        Sampler statistics by (chain, draw), or objectives by iteration, by name.
+    stat_dims
+        Dims of each entry of ``stats``.
+    sampled
+        True for draws (groups ``posterior`` and ``sample_stats``), False for a point
+        (``estimate`` and ``fit_stats``).
+    fit_stats
+        Objective traces of an optimiser behind draws (ELBO), and scalars.
+    errors
+        Standard errors of a point estimate, under the parameters' names.
+    """
+
+    params: dict[str, Array]
+    stats: dict[str, Array]
+    stat_dims: dict[str, tuple[str, ...]]
+    sampled: bool
+    fit_stats: dict[str, Array] = field(default_factory=dict)
+    fit_stat_dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    errors: dict[str, Array] = field(default_factory=dict)
+    attrs: dict[str, Any] = field(default_factory=dict)
+
+
+Report = Callable[[str, float], None]
+"""Progress: a phase and the share of it that is done, in [0, 1]."""
+
+
+class Method(ABC):
+    """A method: a frozen value with typed fields."""
+
+    requires: ClassVar[type[Model]]
+    name: ClassVar[str]
+
+    @abstractmethod
+    def run(self, model: Any, design: Design, *, seed: int, progress: Report) -> Posterior:
+        """Fit ``model`` to ``design``; the same seed gives the same numbers."""
+

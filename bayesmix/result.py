@@ -1,0 +1,235 @@
+"""The result of a fit: one frozen object whatever the engine."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from bayesmix import rng as random
+from bayesmix import schema, storage
+from bayesmix.errors import MissingCapability, SpecError
+from bayesmix.protocols import Array, Design, HasEM, Method, Model, Params
+from bayesmix.specs import check_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayesmix.diagnostics import Diagnosis
+
+_CHUNK = 20_000_000
+"""Largest number of (sample, obs) values held at a time: 160 MB."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted model: the spec, the method, and one labelled tree of results.
+
+    Parameters
+    ----------
+    model, method
+        The specs that were fitted.
+    tree
+        An xarray DataTree: ``posterior`` and ``sample_stats`` for draws, ``estimate`` and
+        ``fit_stats`` for a point, ``observed_data`` and ``constant_data`` always.
+
+    Examples
+    --------
+    >>> import bayesmix as bm
+    >>> fit = bm.fit(bm.BinomialGLM("p(high, total) ~ sex"), bm.datasets.census(),
+    ...              method="mle", seed=1)
+    >>> fit.summary().round(2).loc["sex", "estimate"].item()
+    1.28
+    """
+
+    model: Model
+    method: Method
+    tree: xr.DataTree = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The seed that repeats this fit."""
+        return int(self.tree.attrs["seed"])
+
+    @property
+    def data(self) -> pd.DataFrame:
+        """The columns that the fit was made from."""
+        return schema.training_columns(self.tree)
+
+    @functools.cached_property
+    def design(self) -> Design:
+        """The training data as the model sees them."""
+        return self.model.design(self.data)
+
+    def summary(self, quantiles: Sequence[float] = (0.05, 0.95)) -> pd.DataFrame:
+        """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate."""
+        from bayesmix import diagnostics
+
+        return diagnostics.summary(self.tree, quantiles=tuple(quantiles))
+
+    def diagnose(self) -> Diagnosis:
+        """A verdict on the fit, with advice in sentences."""
+        from bayesmix import diagnostics
+
+        return diagnostics.diagnose(self.tree, self.model.notes(self.design))
+
+    def predict(
+        self, new_data: Any = None, *, quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    ) -> xr.Dataset:
+        """The predictive distribution of the target, and the family's curves, by row.
+
+        Parameters
+        ----------
+        new_data
+            Rows to predict; None means the training rows. Groups never seen are drawn from their
+            population.
+        quantiles
+            Levels in (0, 1).
+
+        Returns
+        -------
+        Dataset
+            ``mean`` and ``sd`` of the target (obs), ``quantile_of_target`` (quantile, obs) from
+            simulated outcomes, and for each curve its mean under its own name (obs) and its
+            quantiles over draws, ``{curve}_quantile`` (quantile, obs).
+        """
+        levels = _check_levels(quantiles)
+        design, params = self._at(new_data)
+        generator = random.stream(self.seed, "predict")
+        parts = [
+            self._predict_rows(params, part, levels, generator) for part in _chunks(design, params)
+        ]
+        joined = {k: np.concatenate([part[k] for part in parts], axis=-1) for k in parts[0]}
+        return xr.Dataset(
+            {k: (("quantile", "obs") if v.ndim == 2 else "obs", v) for k, v in joined.items()},
+            {"quantile": list(levels), "obs": np.arange(design.n_obs)},
+        )
+
+    def _predict_rows(
+        self, params: Params, design: Design, levels: Array, generator: np.random.Generator
+    ) -> dict[str, Array]:
+        mean, variance = self.model.moments(params, design)
+        outcome = self.model.simulate(params, design, generator)[design.target]
+        rows = {
+            "mean": mean.mean(axis=0),
+            "sd": np.sqrt(variance.mean(axis=0) + mean.var(axis=0)),
+            "quantile_of_target": np.quantile(outcome, levels, axis=0),
+        }
+        for name, curve in self.model.curves(params, design).items():
+            rows[name] = curve.mean(axis=0)
+            rows[f"{name}_quantile"] = np.quantile(curve, levels, axis=0)
+        return rows
+
+    def curves(self, new_data: Any = None) -> xr.Dataset:
+        """The family's curves for every draw, dims (sample, obs): what questions are asked of.
+
+        A probability such as P(p_a > p_b) is the share of samples in which it holds.
+        """
+        design, params = self._at(new_data)
+        curves = self.model.curves(params, design)
+        return xr.Dataset({k: (("sample", "obs"), v) for k, v in curves.items()})
+
+    def sample(
+        self, new_data: Any = None, *, draws: int | None = None, seed: int | None = None
+    ) -> xr.Dataset:
+        """Outcomes from the posterior predictive distribution.
+
+        Parameters
+        ----------
+        draws
+            How many; None takes one outcome for each posterior draw (1000 for a point estimate).
+        seed
+            None repeats the fit's own seed, so that the same call gives the same numbers.
+
+        Returns
+        -------
+        Dataset
+            The target under its own name, dims (draw, obs).
+        """
+        seed = random.check_seed(self.seed if seed is None else seed)
+        design, params = self._at(new_data)
+        generator = random.stream(seed, "sample")
+        chosen = _choose(_n_samples(params), draws, generator)
+        params = {name: values[chosen] for name, values in params.items()}
+        drawn = self.model.simulate(params, design, generator)
+        coords = {"draw": np.arange(len(chosen)), "obs": np.arange(design.n_obs)}
+        return xr.Dataset({k: (("draw", "obs"), v) for k, v in drawn.items()}, coords)
+
+    def log_density(self, new_data: Any = None) -> xr.DataArray:
+        """Pointwise log predictive density of observed rows: log of the average over draws.
+
+        Raises
+        ------
+        DataError
+            The rows lack the outcome.
+        """
+        design, params = self._at(new_data, outcome=True)
+        parts = []
+        for part in _chunks(design, params):
+            pointwise = self.model.log_density(params, part)
+            parts.append(np.logaddexp.reduce(pointwise, axis=0) - np.log(len(pointwise)))
+        values = np.concatenate(parts)
+        return xr.DataArray(values, {"obs": np.arange(design.n_obs)}, "obs", "log_density")
+
+    def responsibilities(self, new_data: Any = None) -> xr.Dataset:
+        """Probability of each component given a row; mixtures only.
+
+        Raises
+        ------
+        MissingCapability
+            The family is no mixture.
+        """
+        del new_data
+        offered = "a mixture" if isinstance(self.model, HasEM) else "no mixture"
+        raise MissingCapability(
+            f"responsibilities() belongs to mixtures; {type(self.model).__name__} is {offered}: "
+            "use predict() or curves()"
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one netCDF file, whole or not at all; :func:`bayesmix.load` reads it back."""
+        return storage.write(self.tree, path)
+
+    def _at(self, new_data: Any, *, outcome: bool = False) -> tuple[Design, Params]:
+        """The design of the rows asked for, and parameters for all their groups."""
+        params = schema.draws(self.tree)
+        if new_data is None:
+            return self.design, params
+        design = self.model.new_design(new_data, self.design)
+        if outcome:
+            self.model.require_outcome(design)
+        generator = random.stream(self.seed, "new groups")
+        return design, self.model.complete(params, design, generator)
+
+
+def _n_samples(params: Params) -> int:
+    return len(next(iter(params.values())))
+
+
+def _choose(n: int, draws: int | None, generator: np.random.Generator) -> Array:
+    """Which samples to use: each once, or as many as asked for, all as often as possible."""
+    if draws is None:
+        draws = n if n > 1 else 1000
+    check_count("sample", "draws", draws)
+    whole, rest = divmod(draws, n)
+    extra = generator.choice(n, rest, replace=False)
+    return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
+
+
+def _check_levels(quantiles: Sequence[float]) -> Array:
+    levels = np.asarray(tuple(quantiles), dtype=float)
+    if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
+        raise SpecError(f"quantiles must lie in (0, 1), got {tuple(quantiles)}")
+    return levels
+
+
+def _chunks(design: Design, params: Params) -> Iterator[Design]:
+    size = max(1, _CHUNK // _n_samples(params))
+    for start in range(0, design.n_obs, size):
+        yield design.rows(slice(start, start + size))

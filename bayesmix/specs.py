@@ -1,0 +1,87 @@
+"""Frozen values (models, methods, priors) to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from bayesmix.errors import SpecError, UnknownName, suggestion
+
+Fields = dict[str, Any]
+
+
+def to_json(spec: object) -> str:
+    """A frozen dataclass as canonical JSON: sorted keys, its class name under ``type``.
+
+    Examples
+    --------
+    >>> from bayesmix.priors import Normal
+    >>> to_json(Normal(0, 10))
+    '{"loc": 0.0, "scale": 10.0, "type": "Normal"}'
+    """
+    return json.dumps(_encode(spec), sort_keys=True, allow_nan=False)
+
+
+def from_json(text: str, types: Mapping[str, type]) -> Any:
+    """Rebuild a spec from :func:`to_json`; ``types`` maps class names to the classes allowed."""
+    return _decode(json.loads(text), types)
+
+
+def _encode(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, (tuple, list)):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"a spec holds finite numbers only, got {value!r}")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise SpecError(f"a spec cannot hold a {type(value).__name__}: {value!r}")
+
+
+def _decode(value: Any, types: Mapping[str, type]) -> Any:
+    if isinstance(value, list):
+        return tuple(_decode(item, types) for item in value)
+    if isinstance(value, dict):
+        name = value.pop("type")
+        if name not in types:
+            raise UnknownName(f"no class is called {name!r}: {suggestion(name, types)}")
+        return types[name](**{key: _decode(item, types) for key, item in value.items()})
+    return value
+
+
+def check_number(
+    owner: str,
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    strict: bool = False,
+) -> float:
+    """Return ``value`` as a float, or raise a SpecError that names the field and the range."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise SpecError(f"{owner}: {name} must be a number, got {value!r}")
+    inside = low < value < high if strict else low <= value <= high
+    if not (math.isfinite(value) and inside):
+        bounds = f"({low:g}, {high:g})" if strict else f"[{low:g}, {high:g}]"
+        raise SpecError(f"{owner}: {name} must be finite and lie in {bounds}, got {value!r}")
+    return float(value)
+
+
+def check_count(owner: str, name: str, value: object, *, low: int = 1) -> int:
+    """Return ``value`` as an int >= ``low``, or raise a SpecError that names the field."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise SpecError(f"{owner}: {name} must be a whole number >= {low}, got {value!r}")
+    return value
+
+
+def check_choice(owner: str, name: str, value: object, allowed: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``allowed``, or raise a SpecError that lists them."""
+    if value not in allowed:
+        raise SpecError(f"{owner}: {name}={value!r} is not known: {suggestion(str(value), allowed)}")
+    return str(value)

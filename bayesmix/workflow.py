@@ -1,0 +1,207 @@
+"""fit() and load(): the only code that sees both a model and a method."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from bayesmix import priors, schema, specs, storage
+from bayesmix import rng as random
+from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
+from bayesmix.progress import reporter
+from bayesmix.protocols import Method, Model
+from bayesmix.result import Fit
+
+_VERSIONED = ("bayesmix", "pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
+
+
+def fit(
+    model: Model,
+    data: Any,
+    *,
+    method: str | Method = "auto",
+    seed: int | None = None,
+    progress: bool = True,
+    cache: str | os.PathLike[str] | None = None,
+) -> Fit:
+    """Fit a model to data.
+
+    Parameters
+    ----------
+    model
+        A spec such as ``BinomialGLM("p(high, total) ~ sex + (sex | edu)")``.
+    data
+        A pandas data frame, an xarray Dataset or a mapping of equally long columns.
+    method
+        A method (``NUTS(draws=2000)``), its name (``"nuts"``), or ``"auto"``: the family's choice.
+    seed
+        A whole number; the same seed gives the same numbers. None draws one and stores it.
+    progress
+        Show a progress bar when someone is watching.
+    cache
+        A folder of fits: an equal fit (model, data, method, seed, versions) is loaded, not repeated.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    DataError, FormulaError, SpecError, UnknownName
+        Something given is out of range; the message says what and what to do.
+    MissingCapability
+        The method needs something that the family does not offer.
+    NotConverged
+        The method could not reach an answer.
+
+    Examples
+    --------
+    >>> import bayesmix as bm
+    >>> model = bm.BinomialGLM("p(high, total) ~ sex + (1 | edu)")
+    >>> found = bm.fit(model, bm.datasets.census(), method="mle", seed=1)
+    >>> round(float(found.tree["estimate"]["sex"]), 3)
+    1.373
+    """
+    chosen = _method(model, method)
+    seed = random.check_seed(seed)
+    design = model.design(data)
+    data_hash = schema.hash_frame(design.columns)
+    attrs = _attrs(model, chosen, seed, data_hash)
+    stored = _cached(cache, attrs)
+    if stored is not None and stored.exists():
+        return load(stored)
+    start = time.perf_counter()
+    with reporter(progress) as report:
+        posterior = chosen.run(model, design, seed=seed, progress=report)
+    tree = schema.build_tree(posterior, model, design)
+    tree.attrs.update(attrs, wall_seconds=time.perf_counter() - start)
+    found = Fit(model, chosen, tree)
+    found.__dict__["design"] = design
+    if stored is not None:
+        found.save(stored)
+    return found
+
+
+def load(path: str | os.PathLike[str]) -> Fit:
+    """Read a fit that :meth:`Fit.save` wrote: model, method and tree, the same numbers.
+
+    Raises
+    ------
+    FitFileError
+        No file, a truncated or a foreign one, or one of another format.
+    """
+    tree = storage.read(path)
+    types = {**models(), **methods_by_class(), **_priors()}
+    try:
+        model = specs.from_json(tree.attrs["model"], types)
+        method = specs.from_json(tree.attrs["method"], types)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FitFileError(f"{str(path)!r} names a spec that cannot be built: {error}") from error
+    return Fit(model, method, tree)
+
+
+@functools.cache
+def models() -> dict[str, type[Model]]:
+    """Every model family by class name, found in ``bayesmix/models``."""
+    return _discover("models", Model)
+
+
+@functools.cache
+def methods_by_class() -> dict[str, type[Method]]:
+    """Every method by class name, found in ``bayesmix/inference``."""
+    return _discover("inference", Method)
+
+
+def methods() -> dict[str, type[Method]]:
+    """Every method by the name that ``fit(method=...)`` takes."""
+    return {kind.name: kind for kind in methods_by_class().values()}
+
+
+def methods_for(model: Model) -> list[str]:
+    """Names of the methods that can fit this model."""
+    return sorted(name for name, kind in methods().items() if isinstance(model, kind.requires))
+
+
+def _discover(room: str, kind: type) -> dict[str, type]:
+    found: dict[str, type] = {}
+    package = importlib.import_module(f"bayesmix.{room}")
+    for entry in pkgutil.iter_modules(package.__path__):
+        module = importlib.import_module(f"bayesmix.{room}.{entry.name}")
+        for name, value in vars(module).items():
+            own = inspect.isclass(value) and value.__module__ == module.__name__
+            if own and issubclass(value, kind) and not inspect.isabstract(value):
+                found[name] = value
+    return dict(sorted(found.items()))
+
+
+def _priors() -> dict[str, type]:
+    return {
+        name: value
+        for name, value in vars(priors).items()
+        if inspect.isclass(value) and value.__module__ == priors.__name__
+    }
+
+
+def _method(model: Any, method: Any) -> Method:
+    if inspect.isclass(model) or not isinstance(model, Model):
+        raise SpecError(
+            f"model must be a spec such as BinomialGLM('p(high, total) ~ sex'), got {model!r}; "
+            f"families: {', '.join(models())}"
+        )
+    if method == "auto":
+        method = model.default_method
+    if isinstance(method, str):
+        if method.lower() not in methods():
+            raise UnknownName(f"unknown method {method!r}: {suggestion(method, methods())}")
+        method = methods()[method.lower()]()
+    if not isinstance(method, Method):
+        raise SpecError(f"method must be a name or a method such as NUTS(draws=2000), got {method!r}")
+    _require(model, method)
+    return method
+
+
+def _require(model: Model, method: Method) -> None:
+    if isinstance(model, method.requires):
+        return
+    kinds = (kind for kind in type(model).__mro__ if "entry" in vars(kind))
+    offered = ", ".join(kind.entry for kind in kinds) or "nothing that a method needs"
+    possible = methods_for(model)
+    hint = f"; try method={possible[0]!r}" if possible else ""
+    raise MissingCapability(
+        f"{type(method).__name__} needs {method.requires.entry}; "
+        f"{type(model).__name__} offers {offered}{hint}"
+    )
+
+
+def _attrs(model: Model, method: Method, seed: int, data_hash: str) -> dict[str, Any]:
+    return {
+        "bayesmix_format": storage.FORMAT,
+        "model": specs.to_json(model),
+        "method": specs.to_json(method),
+        "seed": seed,
+        "versions": json.dumps({name: version(name) for name in _VERSIONED}),
+        "data_hash": data_hash,
+    }
+
+
+def _cached(cache: str | os.PathLike[str] | None, attrs: dict[str, Any]) -> Path | None:
+    if cache is None:
+        return None
+    folder = Path(cache)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FitFileError(f"cache must be a folder that can be written: {error}") from error
+    key = hashlib.sha256(json.dumps(attrs, sort_keys=True).encode()).hexdigest()
+    return folder / f"{key[:32]}.nc"
