@@ -2,6 +2,9 @@ from . import datasets as datasets
 from . import errors as errors
 from . import plots as plots
 from . import priors as priors
+from .inference.advi import ADVI as ADVI
+from .inference.laplace import Laplace as Laplace
+from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE
 from .inference.nuts import NUTS as NUTS
 from .models.binomial_glm import BinomialGLM as BinomialGLM

@@ -1,4 +1,4 @@
-"""A verdict with advice: can these draws, or this estimate, be believed, and if not, what to do."""
+"""A verdict with advice: can a fit's draws or estimate be believed, and if not, what to do."""
 
 from __future__ import annotations
 
@@ -7,46 +7,29 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import product
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmix import schema
-from bayesmix.blocks import chains
+from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, made
+from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
+from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
 from bayesmix.errors import DataError, NoDraws, SpecError, suggestion
-from bayesmix.protocols import Array
+from bayesmix.schema import estimates, is_sampled
 
-Level = Literal["pass", "warn", "fail"]
-ENGINES = ("mcmc", "independent", "point")
 COLUMNS = ("rhat", "ess_bulk", "ess_tail", "mcse_mean", "mcse_sd", "geweke")
-MAX_RHAT = 1.01
-MIN_ESS_PER_CHAIN = 100
-MAX_MCSE_SHARE = 0.1
-MAX_DIVERGENT_SHARE = 0.001
-MIN_BFMI = 0.3
-MAX_DEPTH_SHARE = 0.01
-MIN_DRAWS = 100
-GEWEKE_Z, GEWEKE_SHARE, MIN_GEWEKE_ESS = 1.96, 0.05, 50
-GOOD_PARETO_K, MAX_PARETO_K = 0.5, 0.7
-TREND_ERRORS, TREND_NATS = 3.0, 0.1
-MAX_GRADIENT = 1e-2
-MIN_SIGMA, MAX_CORRELATION = 1e-4, 0.999
-REPARAMETRIZE = 'reparametrize the group effects (`parametrization="mixed"` or `"noncentered"`)'
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: what was found, against what threshold, where, and what to do about it."""
-
-    check: str
-    level: Level
-    value: float
-    threshold: float
-    where: str
-    message: str
+NO_CHAINS = {
+    "independent": (
+        "R-hat, effective sample size and Geweke's scores are about Markov chains. These draws are "
+        "independent draws from an approximation: they agree with one another however wrong it is."
+    ),
+    "point": (
+        "R-hat, effective sample size and Geweke's scores are about Markov chains. This fit is a "
+        "point estimate; fit again with method='nuts' for draws."
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +43,9 @@ class Diagnosis:
     findings
         One :class:`Finding` for each check that could be made.
     notes
-        Sentences about the model and about checks that could not be made.
+        Sentences about the model, and about checks that could not be made.
     statistics
-        By parameter: R-hat, ESS, Monte Carlo errors, largest Geweke score. None without chains.
+        What :attr:`table` returns; None for a fit without Markov chains.
     """
 
     engine: str
@@ -79,16 +62,16 @@ class Diagnosis:
     def verdict(self) -> str:
         """One sentence."""
         what = {"mcmc": "draws", "independent": "approximation", "point": "estimate"}[self.engine]
-        passed, total = len(self._at("pass")), len(self.findings)
+        count = f"{len(self._at('pass'))} of {len(self.findings)} checks passed"
         if failed := self._at("fail"):
-            return f"Do not trust this fit's {what} yet: {_and(failed)} failed ({passed} of {total} checks passed)."
+            return f"Do not trust the {what} yet: {_and(failed)} failed; {count}."
         if warned := self._at("warn"):
-            return f"This fit's {what} can be used with care: look at {_and(warned)} ({passed} of {total} checks passed)."
-        return f"This fit's {what} can be used: all {total} checks passed."
+            return f"The {what} can be used with care: look at {_and(warned)}; {count}."
+        return f"The {what} can be used: {count}."
 
     @property
     def table(self) -> pd.DataFrame:
-        """R-hat, bulk and tail ESS, Monte Carlo errors and the largest Geweke score by parameter.
+        r"""By parameter: R-hat, bulk and tail ESS, Monte Carlo errors, largest Geweke \|z\|.
 
         Raises
         ------
@@ -96,46 +79,45 @@ class Diagnosis:
             The fit has no Markov chains.
         """
         if self.statistics is None:
-            raise NoDraws(_no_chains(self.engine))
+            raise NoDraws(NO_CHAINS[self.engine])
         return self.statistics.copy()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists for JSON; what is not finite becomes None."""
-        table = None
-        if self.statistics is not None:
-            table = {str(k): _plain(v) for k, v in self.statistics.to_dict("index").items()}
+        """Plain numbers, strings and lists for JSON; a number that is not finite becomes None."""
+        table = None if self.statistics is None else self.statistics.to_dict("index")
         return {
             "ok": self.ok,
             "verdict": self.verdict,
             "engine": self.engine,
             "findings": [_plain(asdict(finding)) for finding in self.findings],
             "notes": list(self.notes),
-            "table": table,
+            "table": table and {str(label): _plain(row) for label, row in table.items()},
         }
 
     def __str__(self) -> str:
-        rows = [(f"{f.level:<5} {f.check:<16} ", f.message) for f in self._by_level()]
-        rows += [("note  ", note) for note in self.notes]
-        lines = [
-            textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * len(head))
-            for head, text in rows
-        ]
-        return "\n".join([self.verdict, *lines])
+        lines = [self.verdict]
+        for level, check, text in self._rows():
+            head = f"  {level:<5}{check:<17}"
+            lines.append(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * 24))
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        rows = [(f.level, f.check, f.message) for f in self._by_level()]
-        rows += [("note", "", note) for note in self.notes]
-        cells = [
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in rows
+        rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows())
+        body = "".join(f"<tr>{row}</tr>" for row in rows)
+        return f"<p><b>{html.escape(self.verdict)}</b></p><table>{body}</table>"
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """Failures first, then warnings, what passed, and notes."""
+        rows = [
+            (finding.level, finding.check, finding.message)
+            for level in ("fail", "warn", "pass")
+            for finding in self.findings
+            if finding.level == level
         ]
-        return f"<p><b>{html.escape(self.verdict)}</b></p><table>{''.join(cells)}</table>"
+        return [*rows, *(("note", "", note) for note in self.notes)]
 
     def _at(self, level: Level) -> list[str]:
         return [finding.check for finding in self.findings if finding.level == level]
-
-    def _by_level(self) -> list[Finding]:
-        return sorted(self.findings, key=lambda finding: ("fail", "warn", "pass").index(finding.level))
 
 
 def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
@@ -144,9 +126,9 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
     Parameters
     ----------
     tree
-        A fit as :mod:`bayesmix.schema` describes it.
+        A fit as :mod:`bayesmix.schema` describes it; its attribute ``engine`` says what made it.
     model_notes
-        Sentences of the model about this data; they are shown with the findings.
+        Sentences of the model about this data, shown with the findings.
 
     Examples
     --------
@@ -156,14 +138,82 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
     True
     """
     engine = engine_of(tree)
-    notes, table = list(model_notes), None
     if engine == "mcmc":
-        run = _run(tree)
-        table = run.table.loc[:, list(COLUMNS)]
-        findings = [check(run) for check in MCMC_CHECKS]
-        notes += run.unrecorded()
-    else:
-        notes.append(_no_chains(engine))
-        checks = INDEPENDENT_CHECKS if engine == "independent" else POINT_CHECKS
-        findings = [check(tree) for check in checks]
-    return Diagnosis(engine, tuple(f for f in findings if f is not None), tuple(notes), table)
+        run = read_run(tree)
+        found = made(MCMC_CHECKS, run)
+        notes = (*model_notes, *unrecorded(run, found))
+        return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
+    found = made(OPTIMUM_CHECKS if engine == "point" else APPROXIMATION_CHECKS, tree)
+    return Diagnosis(engine, found, (*model_notes, NO_CHAINS[engine]))
+
+
+def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> pd.DataFrame:
+    """One row for each parameter, under a label that a reader knows it by.
+
+    Parameters
+    ----------
+    tree
+        A fit as :mod:`bayesmix.schema` describes it.
+    quantiles
+        Probabilities in (0, 1); each becomes a column such as ``q5``.
+
+    Returns
+    -------
+    DataFrame
+        ``mean``, ``sd`` and quantiles of draws (or of an ensemble's members); with Markov chains
+        also ``mcse_mean``, ``ess_bulk``, ``ess_tail`` and ``rhat``. Of a point, ``estimate`` and,
+        where the fit has it, ``standard_error``.
+
+    Raises
+    ------
+    SpecError
+        A quantile lies outside (0, 1).
+    """
+    if not all(0 < q < 1 for q in quantiles):
+        raise SpecError(f"quantiles must lie in (0, 1), got {tuple(quantiles)}")
+    engine, group = engine_of(tree), estimates(tree)
+    if engine == "point" and "member" not in group.dims:
+        return _point_summary(tree)
+    labels, draws = labelled_draws(group)
+    table = pd.DataFrame({"mean": draws.mean((0, 1)), "sd": draws.std((0, 1), ddof=1)}, labels)
+    for q in quantiles:
+        table[f"q{100 * q:g}"] = np.quantile(draws, q, axis=(0, 1))
+    if engine == "mcmc":
+        names = ["mcse_mean", "ess_bulk", "ess_tail", "rhat"]
+        table[names] = chain_table(labels, draws)[names].to_numpy()
+    return table
+
+
+def _point_summary(tree: xr.DataTree) -> pd.DataFrame:
+    labels, values = labelled(estimates(tree))
+    table = pd.DataFrame({"estimate": values[0, 0]}, index=labels)
+    if "standard_error" in tree.children:
+        known, errors = labelled(tree["standard_error"].to_dataset())
+        table["standard_error"] = pd.Series(errors[0, 0], index=known).reindex(labels)
+    return table
+
+
+def engine_of(tree: xr.DataTree) -> str:
+    """What made the fit: ``"mcmc"``, ``"independent"`` or ``"point"``.
+
+    Raises
+    ------
+    DataError
+        The tree names another engine, or one that does not go with its groups.
+    """
+    allowed = ("mcmc", "independent") if is_sampled(tree) else ("point",)
+    engine = str(tree.attrs.get("engine", allowed[0]))
+    if engine not in allowed:
+        what = "draws" if is_sampled(tree) else "a point estimate"
+        raise DataError(f"engine={engine!r} for a tree with {what}: {suggestion(engine, allowed)}")
+    return engine
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    return {
+        str(k): None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()
+    }
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -16,6 +16,13 @@ Array = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
 
 
+def _pymc() -> Any:
+    """PyMC, imported when a model is built and not before."""
+    import pymc
+
+    return pymc
+
+
 class Prior(ABC):
     """A univariate prior: ``log_density`` and ``draw`` in NumPy, ``pymc`` inside a PyMC model."""
 
@@ -36,7 +43,7 @@ class Prior(ABC):
 
 @dataclass(frozen=True)
 class Normal(Prior):
-    r"""Normal prior, :math:`-\frac12 z^2 - \log\sigma - \frac12\log 2\pi`, :math:`z=(x-\mu)/\sigma`.
+    r"""Normal: :math:`-\frac12 z^2 - \log\sigma - \frac12\log 2\pi`, :math:`z=(x-\mu)/\sigma`.
 
     Parameters
     ----------
@@ -65,9 +72,7 @@ class Normal(Prior):
         return rng.normal(self.loc, self.scale, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        import pymc as pm
-
-        return pm.Normal(name, self.loc, self.scale, **kwargs)
+        return _pymc().Normal(name, self.loc, self.scale, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -100,9 +105,7 @@ class HalfCauchy(Prior):
         return np.abs(self.scale * rng.standard_cauchy(shape))
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        import pymc as pm
-
-        return pm.HalfCauchy(name, self.scale, **kwargs)
+        return _pymc().HalfCauchy(name, self.scale, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,7 @@ class HalfNormal(Prior):
         return np.abs(rng.normal(0.0, self.scale, shape))
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        import pymc as pm
-
-        return pm.HalfNormal(name, self.scale, **kwargs)
+        return _pymc().HalfNormal(name, self.scale, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -149,9 +150,7 @@ class Exponential(Prior):
         return rng.exponential(self.scale, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        import pymc as pm
-
-        return pm.Exponential(name, scale=self.scale, **kwargs)
+        return _pymc().Exponential(name, scale=self.scale, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -178,9 +177,7 @@ class StudentT(Prior):
         return self.loc + self.scale * rng.standard_t(self.df, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        import pymc as pm
-
-        return pm.StudentT(name, nu=self.df, mu=self.loc, sigma=self.scale, **kwargs)
+        return _pymc().StudentT(name, nu=self.df, mu=self.loc, sigma=self.scale, **kwargs)
 
 
 @dataclass(frozen=True)

@@ -186,12 +186,12 @@ class Posterior:
 
     params: dict[str, Array]
     stats: dict[str, Array]
-    stat_dims: dict[str, tuple[str, ...]]
+    stat_dims: Mapping[str, tuple[str, ...]]
     sampled: bool
-    fit_stats: dict[str, Array] = field(default_factory=dict)
-    fit_stat_dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    errors: dict[str, Array] = field(default_factory=dict)
-    attrs: dict[str, Any] = field(default_factory=dict)
+    fit_stats: dict[str, Array] = field(default_factory=dict[str, Array])
+    fit_stat_dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    errors: dict[str, Array] = field(default_factory=dict[str, Array])
+    attrs: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 Report = Callable[[str, float], None]
@@ -207,4 +207,3 @@ class Method(ABC):
     @abstractmethod
     def run(self, model: Any, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Fit ``model`` to ``design``; the same seed gives the same numbers."""
-

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
     from bayesmix.diagnostics import Diagnosis
 
-_CHUNK = 20_000_000
-"""Largest number of (sample, obs) values held at a time: 160 MB."""
+_CHUNK = 2_000_000
+"""Largest (sample, obs) array that a prediction holds at a time: 16 MB."""
+_BLOCK = 16
+"""Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
+_OUTCOMES = 1000
+"""Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +46,9 @@ class Fit:
     Examples
     --------
     >>> import bayesmix as bm
-    >>> fit = bm.fit(bm.BinomialGLM("p(high, total) ~ sex"), bm.datasets.census(),
-    ...              method="mle", seed=1)
+    >>> fit = bm.fit(
+    ...     bm.BinomialGLM("p(high, total) ~ sex"), bm.datasets.census(), method="mle", seed=1
+    ... )
     >>> fit.summary().round(2).loc["sex", "estimate"].item()
     1.28
     """
@@ -101,9 +106,9 @@ class Fit:
         """
         levels = _check_levels(quantiles)
         design, params = self._at(new_data)
-        generator = random.stream(self.seed, "predict")
         parts = [
-            self._predict_rows(params, part, levels, generator) for part in _chunks(design, params)
+            self._predict_rows(params, part, levels, first)
+            for first, part in _chunks(design, max(_n_samples(params), _OUTCOMES))
         ]
         joined = {k: np.concatenate([part[k] for part in parts], axis=-1) for k in parts[0]}
         return xr.Dataset(
@@ -112,10 +117,13 @@ class Fit:
         )
 
     def _predict_rows(
-        self, params: Params, design: Design, levels: Array, generator: np.random.Generator
+        self, params: Params, design: Design, levels: Array, first: int
     ) -> dict[str, Array]:
         mean, variance = self.model.moments(params, design)
-        outcome = self.model.simulate(params, design, generator)[design.target]
+        repeats = -(-_OUTCOMES // _n_samples(params))
+        samples = np.tile(np.arange(_n_samples(params)), repeats)
+        outcome = self._simulate(_picked(params, samples), design, self.seed, "predict", first)
+        outcome = outcome[design.target]
         rows = {
             "mean": mean.mean(axis=0),
             "sd": np.sqrt(variance.mean(axis=0) + mean.var(axis=0)),
@@ -156,8 +164,7 @@ class Fit:
         design, params = self._at(new_data)
         generator = random.stream(seed, "sample")
         chosen = _choose(_n_samples(params), draws, generator)
-        params = {name: values[chosen] for name, values in params.items()}
-        drawn = self.model.simulate(params, design, generator)
+        drawn = self._simulate(_picked(params, chosen), design, seed, "outcomes", 0)
         coords = {"draw": np.arange(len(chosen)), "obs": np.arange(design.n_obs)}
         return xr.Dataset({k: (("draw", "obs"), v) for k, v in drawn.items()}, coords)
 
@@ -171,7 +178,7 @@ class Fit:
         """
         design, params = self._at(new_data, outcome=True)
         parts = []
-        for part in _chunks(design, params):
+        for _, part in _chunks(design, _n_samples(params)):
             pointwise = self.model.log_density(params, part)
             parts.append(np.logaddexp.reduce(pointwise, axis=0) - np.log(len(pointwise)))
         values = np.concatenate(parts)
@@ -204,8 +211,34 @@ class Fit:
         design = self.model.new_design(new_data, self.design)
         if outcome:
             self.model.require_outcome(design)
+        return design, self._complete(params, design)
+
+    def _complete(self, params: Params, design: Design) -> Params:
+        """Parameters for groups never seen: a point stands for many draws from their population."""
         generator = random.stream(self.seed, "new groups")
-        return design, self.model.complete(params, design, generator)
+        if _n_samples(params) > 1:
+            return self.model.complete(params, design, generator)
+        many = _picked(params, np.zeros(_OUTCOMES, dtype=np.int64))
+        completed = self.model.complete(many, design, generator)
+        return params if all(completed[name] is many[name] for name in many) else completed
+
+    def _simulate(
+        self, params: Params, design: Design, seed: int, purpose: str, first: int
+    ) -> dict[str, Array]:
+        """Outcomes (sample, obs) of rows that start at number ``first``."""
+        parts = [
+            self.model.simulate(
+                params,
+                design.rows(slice(start, start + _BLOCK)),
+                random.stream(seed, f"{purpose} {first + start}"),
+            )
+            for start in range(0, design.n_obs, _BLOCK)
+        ]
+        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+
+
+def _picked(params: Params, samples: Array) -> dict[str, Array]:
+    return {name: values[samples] for name, values in params.items()}
 
 
 def _n_samples(params: Params) -> int:
@@ -222,14 +255,20 @@ def _choose(n: int, draws: int | None, generator: np.random.Generator) -> Array:
     return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
 
 
-def _check_levels(quantiles: Sequence[float]) -> Array:
-    levels = np.asarray(tuple(quantiles), dtype=float)
+def _check_levels(quantiles: Any) -> Array:
+    try:
+        levels = np.asarray(quantiles, dtype=float)
+    except (TypeError, ValueError):
+        levels = np.empty(0)
     if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
-        raise SpecError(f"quantiles must lie in (0, 1), got {tuple(quantiles)}")
+        raise SpecError(
+            f"quantiles must be numbers in (0, 1), such as (0.05, 0.95), got {quantiles!r}"
+        )
     return levels
 
 
-def _chunks(design: Design, params: Params) -> Iterator[Design]:
-    size = max(1, _CHUNK // _n_samples(params))
+def _chunks(design: Design, n_samples: int) -> Iterator[tuple[int, Design]]:
+    """Whole blocks of rows, each with the number of its first row."""
+    size = max(1, _CHUNK // (n_samples * _BLOCK)) * _BLOCK
     for start in range(0, design.n_obs, size):
-        yield design.rows(slice(start, start + size))
+        yield start, design.rows(slice(start, start + size))

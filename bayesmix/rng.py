@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from bayesmix.errors import SpecError
 MAX_SEED = 2**63 - 1
 
 
-def check_seed(seed: int | None) -> int:
+def check_seed(seed: object) -> int:
     """Return ``seed`` as an int, drawing one from the operating system when it is None.
 
     Raises
@@ -56,10 +58,9 @@ def integer(rng: np.random.Generator) -> int:
 
 
 @contextmanager
-def torch_seed(rng: np.random.Generator) -> Iterator[None]:
+def torch_seed(rng: np.random.Generator) -> Generator[None]:
     """Run a block of torch code under a seed of its own, leaving torch's global state as it was."""
-    import torch
-
+    torch: Any = importlib.import_module("torch")
     with torch.random.fork_rng():
         torch.manual_seed(integer(rng))
         yield

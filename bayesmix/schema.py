@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
 SAMPLE_DIMS = ("chain", "draw")
+RESERVED = (*SAMPLE_DIMS, "member", "obs", "quantile", "sample")
+"""Dims of every result; no column that becomes a variable can be called so."""
+
+_CATEGORIES = ("string", "integer", "floating", "boolean", "empty")
 
 
 def frame(data: Any) -> pd.DataFrame:
     """A data frame out of a data frame, an xarray Dataset or a mapping of equally long columns.
+
+    A copy: columns of objects and of nullable types become plain ones where they hold nothing else,
+    and categories that are neither numbers nor text (intervals, dates) become text.
 
     Raises
     ------
@@ -29,7 +37,7 @@ def frame(data: Any) -> pd.DataFrame:
         Not a table, no rows, columns of different lengths, or two columns of one name.
     """
     if isinstance(data, xr.Dataset):
-        data = data.to_dataframe().reset_index(drop=True)
+        data = _frame_from_dataset(data)
     if isinstance(data, Mapping):
         data = _frame_from_mapping(data)
     if not isinstance(data, pd.DataFrame):
@@ -39,20 +47,60 @@ def frame(data: Any) -> pd.DataFrame:
         )
     repeated = data.columns[data.columns.duplicated()]
     if len(repeated):
-        raise DataError(f"column names must be unique, found twice: {listed(sorted(set(repeated)))}")
+        raise DataError(
+            f"column names must be unique, found twice: {listed(dict.fromkeys(repeated))}; "
+            "rename or drop one of each"
+        )
     if len(data) == 0:
         raise DataError("data has no rows: give at least two")
-    return data.reset_index(drop=True)
+    data = data.reset_index(drop=True).infer_objects()
+    return pd.DataFrame({name: _plain_type(data[name]) for name in data.columns}, data.index)
+
+
+def _frame_from_dataset(data: xr.Dataset) -> pd.DataFrame:
+    """Variables, and those dims that have labels, as columns."""
+    table = data.to_dataframe().reset_index()
+    return table.drop(columns=[dim for dim in data.dims if dim not in data.coords])
 
 
 def _frame_from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
-    lengths = {name: np.size(column) for name, column in data.items()}
+    bad = [name for name, column in data.items() if not _is_flat(column)]
+    if bad:
+        raise DataError(
+            f"columns must be one-dimensional, not so: {listed(bad)}; give one value for each row"
+        )
+    lengths = {str(name): len(column) for name, column in data.items()}
     if len(set(lengths.values())) > 1:
         raise DataError(f"columns must have one length, got {lengths}")
-    if any(np.ndim(column) != 1 for column in data.values()):
-        bad = [name for name, column in data.items() if np.ndim(column) != 1]
-        raise DataError(f"columns must be one-dimensional, not so: {listed(bad)}")
-    return pd.DataFrame(dict(data))
+    indexes = [column.index for column in data.values() if isinstance(column, pd.Series)]
+    if any(not index.equals(indexes[0]) for index in indexes):
+        raise DataError(
+            "the Series in data have different indexes, so it is unclear which values belong to "
+            "one row; give one data frame, or arrays: column.to_numpy()"
+        )
+    plain = {k: v.array if isinstance(v, pd.Series) else v for k, v in data.items()}
+    return pd.DataFrame(plain)
+
+
+def _is_flat(column: Any) -> bool:
+    try:
+        return np.ndim(column) == 1
+    except ValueError:  # a list of lists of different lengths
+        return False
+
+
+def _plain_type(column: pd.Series) -> pd.Series:
+    """The same values in a type that NumPy and a netCDF file know."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        plain = pd.api.types.infer_dtype(dtype.categories) in _CATEGORIES
+        return column if plain else column.cat.rename_categories(dtype.categories.astype(str))
+    if not isinstance(dtype, np.dtype) and not column.hasnans:
+        if dtype.kind in "iufb":
+            return column.astype(f"{dtype.kind}{getattr(dtype, 'itemsize', 8)}")
+        if pd.api.types.is_string_dtype(dtype):
+            return column.astype("str")
+    return column
 
 
 def columns(data: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -65,27 +113,52 @@ def columns(data: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """
     missing = [name for name in names if name not in data.columns]
     if missing:
-        raise DataError(f"data lacks {listed(missing)}; its columns are {listed(data.columns)}")
+        known = [str(name) for name in data.columns]
+        close = {match for name in missing for match in get_close_matches(name, known, n=1)}
+        hint = f" (did you mean {listed(sorted(close))}?)" if close else ""
+        raise DataError(f"data lacks {listed(missing)}{hint}; its columns are {listed(known)}")
     for name in names:
-        _check_finite(data[name])
+        _check_values(data[name])
     return data.loc[:, list(names)]
 
 
-def _check_finite(column: pd.Series) -> None:
+def _check_values(column: pd.Series) -> None:
+    name = str(column.name)
     empty = np.flatnonzero(column.isna().to_numpy())
     if empty.size:
         raise DataError(
-            f"column {str(column.name)!r} has {empty.size} missing values, first in row {empty[0]}; "
-            f"drop or fill them before the fit"
+            f"column {name!r} has {empty.size} missing value(s), first in row {empty[0]}; "
+            "drop those rows, data.dropna(), or fill them in"
         )
-    if pd.api.types.is_complex_dtype(column.dtype):
-        raise DataError(f"column {str(column.name)!r} holds complex numbers; give real ones")
+    _check_type(column)
     if pd.api.types.is_float_dtype(column.dtype):
         bad = np.flatnonzero(~np.isfinite(column.to_numpy(dtype=float)))
         if bad.size:
             raise DataError(
-                f"column {str(column.name)!r} has {bad.size} infinite values, first in row {bad[0]}"
+                f"column {name!r} has {bad.size} infinite value(s), first in row {bad[0]}; "
+                "drop those rows or replace the values"
             )
+
+
+def _check_type(column: pd.Series) -> None:
+    name, dtype = str(column.name), column.dtype
+    if dtype.kind == "c":
+        raise DataError(f"column {name!r} holds complex numbers; give real ones")
+    if dtype.kind in "mM" or isinstance(dtype, (pd.PeriodDtype, pd.DatetimeTZDtype)):
+        raise DataError(
+            f"column {name!r} holds dates or times ({dtype}); turn it into a number, such as days "
+            "since the first, or into text where it only names groups"
+        )
+    if isinstance(dtype, pd.CategoricalDtype):
+        if dtype.categories.astype(str).has_duplicates:
+            raise DataError(
+                f"column {name!r} has categories that read alike: {listed(dtype.categories)}"
+            )
+    elif not (dtype.kind in "iufb" or isinstance(dtype, pd.StringDtype)):
+        kinds = dict.fromkeys(type(value).__name__ for value in column)
+        raise DataError(
+            f"column {name!r} holds {listed(kinds)}; give one kind: numbers, text or a category"
+        )
 
 
 def hash_frame(data: pd.DataFrame) -> str:
@@ -111,6 +184,33 @@ def _plain(column: pd.Series) -> Array:
     if column.dtype.kind in "iufb":
         return column.to_numpy()
     return column.astype(str).to_numpy(dtype=object)
+
+
+def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
+    """Refuse column names that would mean two things in the tree of a fit.
+
+    Raises
+    ------
+    DataError
+        A column is called like a dimension of the result, or is response and predictor at once.
+    """
+    taken = {*RESERVED, *(dim for named in dims.values() for dim in named)}
+    clash = [name for name in dict.fromkeys([*dims, design.target]) if name in taken]
+    clash += [name for name in design.columns.columns if name == "obs" and name not in clash]
+    if clash:
+        raise DataError(
+            f"the result of a fit has a dimension called {listed(clash)}, so a column cannot be; "
+            f"rename it, for example data.rename(columns={{{clash[0]!r}: {clash[0] + '_'!r}}})"
+        )
+    if "/" in design.target:
+        raise DataError(
+            f"the response {design.target!r} has a slash in its name, which no variable of the "
+            "result can have; rename the column"
+        )
+    if design.target in dims:
+        raise DataError(
+            f"column {design.target!r} is both response and predictor; take it out of one side"
+        )
 
 
 def build_tree(result: Posterior, model: Model, design: Design) -> xr.DataTree:
@@ -151,23 +251,31 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
     observed, constant = {}, {}
     for name in design.columns.columns:
         column = design.columns[name]
-        attrs: dict[str, Any] = {"dtype": str(column.dtype)}
+        # xarray keeps "dtype" for itself
+        attrs: dict[str, Any] = {
+            "position": len(observed) + len(constant),
+            "type": str(column.dtype),
+        }
         if isinstance(column.dtype, pd.CategoricalDtype):
             levels = column.cat.categories
             attrs |= {"levels": json.dumps(levels.tolist()), "ordered": int(column.cat.ordered)}
         group = observed if name == design.target else constant
-        group[name] = ("obs", _plain(column), attrs)
+        values = _plain(column)
+        values = values.astype(str) if values.dtype == object else values
+        group[str(name).replace("/", "÷")] = ("obs", values, attrs | {"name": str(name)})
     obs = {"obs": np.arange(design.n_obs)}
     return {"observed_data": xr.Dataset(observed, obs), "constant_data": xr.Dataset(constant, obs)}
 
 
 def training_columns(tree: xr.DataTree) -> pd.DataFrame:
-    """The columns that a fit was made from, with their types: the inverse of :func:`data_groups`."""
-    restored: dict[str, pd.Series] = {}
-    for group in ("observed_data", "constant_data"):
-        for name, values in tree[group].to_dataset().data_vars.items():
-            restored[str(name)] = _restore(values)
-    return pd.DataFrame(restored)
+    """The columns that a fit was made from, typed and in order: inverts :func:`data_groups`."""
+    stored = [
+        values
+        for group in ("observed_data", "constant_data")
+        for values in tree[group].to_dataset().data_vars.values()
+    ]
+    stored.sort(key=lambda values: values.attrs["position"])
+    return pd.DataFrame({values.attrs["name"]: _restore(values) for values in stored})
 
 
 def _restore(values: xr.DataArray) -> pd.Series:
@@ -195,7 +303,7 @@ def estimates(tree: xr.DataTree) -> xr.Dataset:
 
 
 def draws(tree: xr.DataTree) -> dict[str, Array]:
-    """The one adapter between draws, points and members: each array gets one leading sample axis."""
+    """The one adapter between draws, points and members: one leading sample axis each."""
     values = estimates(tree)
     lead = [dim for dim in (*SAMPLE_DIMS, "member") if dim in values.dims]
     arrays: dict[str, Array] = {}

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from bayesmix.errors import SpecError, UnknownName, suggestion
 
@@ -35,7 +35,7 @@ def _encode(value: object) -> Any:
         fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, (tuple, list)):
-        return [_encode(item) for item in value]
+        return [_encode(item) for item in cast("list[object]", value)]
     if isinstance(value, float) and not math.isfinite(value):
         raise SpecError(f"a spec holds finite numbers only, got {value!r}")
     if value is None or isinstance(value, (bool, int, float, str)):
@@ -45,12 +45,13 @@ def _encode(value: object) -> Any:
 
 def _decode(value: Any, types: Mapping[str, type]) -> Any:
     if isinstance(value, list):
-        return tuple(_decode(item, types) for item in value)
+        return tuple(_decode(item, types) for item in cast("list[Any]", value))
     if isinstance(value, dict):
-        name = value.pop("type")
+        fields = cast("dict[str, Any]", value)
+        name = str(fields.pop("type"))
         if name not in types:
             raise UnknownName(f"no class is called {name!r}: {suggestion(name, types)}")
-        return types[name](**{key: _decode(item, types) for key, item in value.items()})
+        return types[name](**{key: _decode(item, types) for key, item in fields.items()})
     return value
 
 
@@ -83,5 +84,7 @@ def check_count(owner: str, name: str, value: object, *, low: int = 1) -> int:
 def check_choice(owner: str, name: str, value: object, allowed: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``allowed``, or raise a SpecError that lists them."""
     if value not in allowed:
-        raise SpecError(f"{owner}: {name}={value!r} is not known: {suggestion(str(value), allowed)}")
+        raise SpecError(
+            f"{owner}: {name}={value!r} is not known: {suggestion(str(value), allowed)}"
+        )
     return str(value)

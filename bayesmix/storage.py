@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -13,6 +14,7 @@ from bayesmix.errors import FitFileError
 
 FORMAT = "1"
 _ENGINE = "h5netcdf"
+_GROUPS = {"observed_data", "constant_data"}
 _SAFE = " |[]():,.+-*^~!'\"{}=<>&@#$;?`\\"
 
 
@@ -24,20 +26,23 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     FitFileError
         The folder does not exist or the file cannot be written.
     """
-    path = Path(path)
+    path = as_path(path)
+    if path.is_dir():
+        raise FitFileError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FitFileError(
+            f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; make it first"
+        )
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise FitFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    os.close(handle)
-    try:
+        draft.touch(exist_ok=False)
         _named(tree, lambda name: quote(name, safe=_SAFE)).to_netcdf(draft, engine=_ENGINE)
         _flush(draft)
         os.replace(draft, path)
     except OSError as error:
         raise FitFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
-        Path(draft).unlink(missing_ok=True)
+        _remove(draft)
     return path
 
 
@@ -49,29 +54,58 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     FitFileError
         There is no such file, it is cut short or foreign, or another version wrote it.
     """
-    path = Path(path)
+    path = as_path(path)
     if not path.is_file():
-        raise FitFileError(f"there is no fit at {str(path)!r}")
+        what = "a folder" if path.is_dir() else "no file"
+        raise FitFileError(
+            f"there is no fit at {str(path)!r}: it is {what}; give a file that Fit.save wrote"
+        )
     try:
         with xr.open_datatree(path, engine=_ENGINE) as stored:
             tree = stored.load()
     except Exception as error:
         raise FitFileError(
-            f"{str(path)!r} is not a fit of bayesmix, or it is cut short ({type(error).__name__})"
+            f"{str(path)!r} is not a fit of bayesmix, or it is cut short ({type(error).__name__}); "
+            "fit and save again"
         ) from error
+    _check_format(tree, path)
+    return _named(tree, unquote)
+
+
+def _check_format(tree: xr.DataTree, path: Path) -> None:
     found = tree.attrs.get("bayesmix_format")
-    if found is None:
-        raise FitFileError(f"{str(path)!r} is a netCDF file, but no fit of bayesmix")
-    if str(found) != FORMAT:
+    if found is not None and str(found) != FORMAT:
         raise FitFileError(
             f"{str(path)!r} has format {found}, this version reads {FORMAT}; load it with the "
             f"version that wrote it: {tree.attrs.get('versions', 'unknown')}"
         )
-    return _named(tree, unquote)
+    if found is None or _GROUPS.difference(tree.children):
+        raise FitFileError(
+            f"{str(path)!r} is a netCDF file, but no fit of bayesmix; give one that Fit.save wrote"
+        )
+
+
+def as_path(path: object) -> Path:
+    """A path out of a text or a path.
+
+    Raises
+    ------
+    FitFileError
+        Anything else was given.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise FitFileError(f"a path is a text or a pathlib.Path, got {path!r}")
+    return Path(os.fspath(path))
+
+
+def _remove(draft: Path) -> None:
+    """Take a draft away, where it ever came to be."""
+    with contextlib.suppress(OSError):
+        draft.unlink(missing_ok=True)
 
 
 def _named(tree: xr.DataTree, rename: object) -> xr.DataTree:
-    """The tree with its variables renamed: '/' separates groups in netCDF and cannot be in a name."""
+    """The tree with its variables renamed: netCDF keeps '/' for the names of groups."""
     groups = {}
     for path, node in tree.subtree_with_keys:
         data = node.to_dataset(inherit=False)
@@ -82,6 +116,6 @@ def _named(tree: xr.DataTree, rename: object) -> xr.DataTree:
     return xr.DataTree.from_dict(groups)
 
 
-def _flush(path: str) -> None:
+def _flush(path: Path) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())

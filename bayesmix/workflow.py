@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib
@@ -14,16 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
-from bayesmix import priors, schema, specs, storage
+from bayesmix import __version__, priors, schema, specs, storage
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
 from bayesmix.protocols import Method, Model
 from bayesmix.result import Fit
 
-_VERSIONED = ("bayesmix", "pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
+_ENGINES = ("pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
 
 
 def fit(
@@ -50,7 +49,8 @@ def fit(
     progress
         Show a progress bar when someone is watching.
     cache
-        A folder of fits: an equal fit (model, data, method, seed, versions) is loaded, not repeated.
+        A folder of fits: an equal fit (model, data, method, seed, versions) is loaded, not
+        repeated.
 
     Returns
     -------
@@ -75,12 +75,17 @@ def fit(
     """
     chosen = _method(model, method)
     seed = random.check_seed(seed)
+    if not isinstance(progress, bool):
+        raise SpecError(f"progress must be True or False, got {progress!r}")
     design = model.design(data)
+    schema.check_names(model.dims(design), design)
     data_hash = schema.hash_frame(design.columns)
     attrs = _attrs(model, chosen, seed, data_hash)
     stored = _cached(cache, attrs)
     if stored is not None and stored.exists():
-        return load(stored)
+        # a file that cannot be read is fitted again and replaced
+        with contextlib.suppress(FitFileError):
+            return load(stored)
     start = time.perf_counter()
     with reporter(progress) as report:
         posterior = chosen.run(model, design, seed=seed, progress=report)
@@ -108,6 +113,8 @@ def load(path: str | os.PathLike[str]) -> Fit:
         method = specs.from_json(tree.attrs["method"], types)
     except (KeyError, TypeError, ValueError) as error:
         raise FitFileError(f"{str(path)!r} names a spec that cannot be built: {error}") from error
+    if not (isinstance(model, Model) and isinstance(method, Method)):
+        raise FitFileError(f"{str(path)!r} names no model or no method; fit and save again")
     return Fit(model, method, tree)
 
 
@@ -156,19 +163,29 @@ def _priors() -> dict[str, type]:
 def _method(model: Any, method: Any) -> Method:
     if inspect.isclass(model) or not isinstance(model, Model):
         raise SpecError(
-            f"model must be a spec such as BinomialGLM('p(high, total) ~ sex'), got {model!r}; "
-            f"families: {', '.join(models())}"
+            "model must be a spec such as BinomialGLM('p(high, total) ~ sex'), got "
+            f"{_short(model)}. Families: {', '.join(models())}"
         )
-    if method == "auto":
+    if isinstance(method, str) and method.lower() == "auto":
         method = model.default_method
     if isinstance(method, str):
         if method.lower() not in methods():
             raise UnknownName(f"unknown method {method!r}: {suggestion(method, methods())}")
         method = methods()[method.lower()]()
     if not isinstance(method, Method):
-        raise SpecError(f"method must be a name or a method such as NUTS(draws=2000), got {method!r}")
+        raise SpecError(
+            f"method must be a name or a method such as NUTS(draws=2000), got {_short(method)}"
+        )
     _require(model, method)
     return method
+
+
+def _short(value: object) -> str:
+    """What was given, in a few words: a data frame would print as a page."""
+    if inspect.isclass(value):
+        return f"the class {value.__name__}; call it: {value.__name__}(...)"
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__}"
 
 
 def _require(model: Model, method: Method) -> None:
@@ -190,18 +207,26 @@ def _attrs(model: Model, method: Method, seed: int, data_hash: str) -> dict[str,
         "model": specs.to_json(model),
         "method": specs.to_json(method),
         "seed": seed,
-        "versions": json.dumps({name: version(name) for name in _VERSIONED}),
+        "versions": json.dumps({"bayesmix": __version__, **_engine_versions()}),
         "data_hash": data_hash,
     }
+
+
+@functools.cache
+def _engine_versions() -> dict[str, str]:
+    return {name: version(name) for name in _ENGINES}
 
 
 def _cached(cache: str | os.PathLike[str] | None, attrs: dict[str, Any]) -> Path | None:
     if cache is None:
         return None
-    folder = Path(cache)
+    folder = storage.as_path(cache)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FitFileError(f"cache must be a folder that can be written: {error}") from error
+        usable = os.access(folder, os.W_OK)
+    except OSError:
+        usable = False
+    if not usable:
+        raise FitFileError(f"cache must be a folder that can be written, not so: {str(folder)!r}")
     key = hashlib.sha256(json.dumps(attrs, sort_keys=True).encode()).hexdigest()
     return folder / f"{key[:32]}.nc"

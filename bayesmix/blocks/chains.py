@@ -133,11 +133,12 @@ def geweke_z(draws: Any, first: float = 0.1, last: float = 0.5) -> Array:
     r"""Geweke's z-scores: does the start of each chain have the mean of its end?
 
     .. math:: z = (\bar\theta_A - \bar\theta_B)
-              \big/ \sqrt{\hat S_A(0) / n_A + \hat S_B(0) / n_B}
+              \big/ \sqrt{\hat S(0) (1 / n_A + 1 / n_B)}
 
-    A is the ``first`` and B the ``last`` share of the chain. The spectral density at frequency zero
-    is the variance times the integrated autocorrelation time, :math:`\hat S(0) = s^2 n / ESS`, with
-    the ESS of that stretch alone. Standard normal for a long stationary chain.
+    A is the ``first`` and B the ``last`` share of the chain; z is standard normal when the chain is
+    long and stationary. The spectral density at frequency zero is the variance times the integrated
+    autocorrelation time, :math:`\hat S(0) = s^2 n / ESS`, and is that of stretch B for both: they
+    are equal in a stationary chain, and the short stretch A would underestimate it.
     Geweke (1992), in Bayesian Statistics 4, pp. 169-193.
 
     Parameters
@@ -150,7 +151,7 @@ def geweke_z(draws: Any, first: float = 0.1, last: float = 0.5) -> Array:
     Returns
     -------
     ndarray, shape (chain, parameter)
-        NaN where a stretch has fewer than four draws or never moves.
+        NaN where stretch A is empty, or B has fewer than four draws or never moves.
     """
     if not (0 < first < 1 and 0 < last < 1 and first + last <= 1):
         raise SpecError(
@@ -159,74 +160,22 @@ def geweke_z(draws: Any, first: float = 0.1, last: float = 0.5) -> Array:
     chains = _by_parameter(draws)
     n = chains.shape[2]
     head, tail = chains[:, :, : int(first * n)], chains[:, :, n - int(last * n) :]
-    if min(head.shape[2], tail.shape[2]) < MIN_DRAWS:
+    if head.shape[2] == 0 or tail.shape[2] < MIN_DRAWS:
         return np.full(chains.shape[1::-1], np.nan)
     with np.errstate(all="ignore"):
-        noise = _variance_of_mean(head) + _variance_of_mean(tail)
-        return np.where(noise > 0, (head.mean(-1) - tail.mean(-1)) / np.sqrt(noise), np.nan).T
+        noise = _variance_of_mean(tail) * (1 + tail.shape[2] / head.shape[2])
+        z = (head.mean(axis=-1) - tail.mean(axis=-1)) / np.sqrt(noise)
+        return np.where(np.ptp(tail, axis=-1) > 0, z, np.nan).T
 
 
 def autocorrelation(draws: Any) -> Array:
     """Autocorrelation of every chain at all lags, same shape as ``draws``; NaN for a constant."""
     chains = _by_parameter(draws)
     size = chains.shape[-1]
-    covariance = np.fft.irfft(_power(chains), n=_fast_length(2 * size))[..., :size]
     with np.errstate(all="ignore"):
+        covariance = np.fft.irfft(_power(chains), n=_fast_length(2 * size))[..., :size]
         moves = np.ptp(chains, axis=-1, keepdims=True) > 0
         return np.where(moves, covariance / covariance[..., :1], np.nan).transpose(1, 2, 0)
-
-
-def effective_parameters(draws: Any) -> float:
-    r"""How many independent parameters are as informative as these correlated ones.
-
-    :math:`n^2 / \sum_{ij} \rho_{ij}^2`, n when all are uncorrelated and 1 when they are copies of one
-    another. Events :math:`|z_i| > c` of standard normals with correlations :math:`\rho_{ij}` have
-    covariances of at most :math:`p (1 - p) \rho_{ij}^2`, so the share of parameters that show the
-    event varies at most as a binomial share of this many trials. At most about 1000 draws are used.
-    """
-    flat = np.asarray(draws, dtype=float).reshape(-1, np.shape(draws)[-1])
-    flat = flat[:: max(1, len(flat) // 1000)]
-    with np.errstate(all="ignore"):
-        scores = (flat - flat.mean(0)) / flat.std(0)
-    scores = scores[:, np.isfinite(scores).all(0)]
-    if scores.shape[1] == 0:
-        return 1.0
-    gram = scores.T @ scores if scores.shape[1] < len(scores) else scores @ scores.T
-    return scores.shape[1] ** 2 / float(np.square(gram / len(scores)).sum())
-
-
-def binomial_limit(trials: int, share: float, level: float = 0.001) -> float:
-    """The least share of ``trials`` that a binomial of probability ``share`` exceeds below ``level``.
-
-    Examples
-    --------
-    >>> binomial_limit(100, 0.05)
-    0.13
-    """
-    log_odds = math.log(share) - math.log1p(-share)
-    log_mass = trials * math.log1p(-share)
-    above = 1.0 - math.exp(log_mass)
-    count = 0
-    while above >= level and count < trials:
-        log_mass += math.log((trials - count) / (count + 1)) + log_odds
-        above -= math.exp(log_mass)
-        count += 1
-    return count / trials
-
-
-def late_trend(trace: Any, batches: int = 10) -> tuple[float, float]:
-    """Rise of an optimiser's trace from its third to its last quarter, and its standard error.
-
-    The error comes from the means of ``batches`` batches of each quarter, so it holds for noise that
-    is correlated over less than a batch.
-    """
-    quarter = (np.size(trace) // 4) // batches * batches
-    if quarter == 0:
-        raise DataError(f"a trend needs at least {4 * batches} iterations, got {np.size(trace)}")
-    ends = np.asarray(trace, dtype=float)[-2 * quarter :].reshape(2, batches, -1).mean(-1)
-    third, fourth = ends.mean(axis=1)
-    error = math.sqrt(ends.var(axis=1, ddof=1).sum() / batches)
-    return float(fourth - third), error
 
 
 def _by_parameter(draws: Any) -> Array:
@@ -242,7 +191,8 @@ def _over_parameters(draws: Any, kernel: Callable[[Array], Array], min_chains: i
     if chains.shape[2] < MIN_DRAWS or chains.shape[1] < min_chains:
         unknown[:] = True
         chains = np.zeros((len(chains), 1, MIN_DRAWS))
-    chains[unknown] = 0.0
+    if unknown.any():
+        chains = np.where(unknown[:, None, None], 0.0, chains)
     with np.errstate(all="ignore"):
         result = kernel(chains)
     result[..., unknown] = np.nan
@@ -267,7 +217,7 @@ def _statistics(chains: Array) -> Array:
 
 
 def _split(chains: Array) -> Array:
-    """Halve each chain: (parameter, 2 chain, draw // 2); the middle of an odd number is left out."""
+    """Halve each chain: (parameter, 2 chain, draw // 2); an odd chain's middle is left out."""
     half = chains.shape[2] // 2
     return np.concatenate([chains[:, :, :half], chains[:, :, -half:]], axis=1)
 
@@ -286,7 +236,7 @@ def _rhat(chains: Array) -> Array:
 
 
 def _sorted(chains: Array) -> tuple[NDArray[np.intp], Array]:
-    flat = chains.reshape(len(chains), -1)
+    flat = chains.reshape(len(chains), chains.shape[1] * chains.shape[2])
     order = np.argsort(flat, axis=1)
     return order, np.take_along_axis(flat, order, axis=1)
 
@@ -404,7 +354,7 @@ def _ess_tail(chains: Array, prob: tuple[float, float]) -> Array:
     limits = np.quantile(chains, prob, axis=(1, 2))
     below = (chains[None] <= limits[:, :, None, None]).astype(float)
     sizes = _ess(_split(below.reshape(-1, *chains.shape[1:])))
-    return sizes.reshape(2, -1).min(axis=0)
+    return sizes.reshape(2, len(chains)).min(axis=0)
 
 
 def _mcse_mean(chains: Array, size: Array) -> Array:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bayesmix import schema
+from bayesmix.blocks.grammar import cause, groupings, parsed, predictors
+from bayesmix.blocks.grammar import split as split
+from bayesmix.blocks.grammar import variables as variables
 from bayesmix.errors import DataError, FormulaError, listed
 from bayesmix.protocols import Array
 
@@ -49,13 +52,18 @@ class Factor:
     levels: tuple[str, ...]
     effects: tuple[str, ...]
 
+    @property
+    def dims(self) -> tuple[str, str, str]:
+        """Dims of groups, effects, and effects again (the other side of a correlation)."""
+        return f"{self.name}_group", f"{self.name}_effect", f"{self.name}_effect_other"
+
     def deviation(self, effect: str) -> str:
         """The name of a deviation as lme4 and bambi write it: ``1|edu``, ``sex|edu``."""
         return f"{'1' if effect == 'Intercept' else effect}|{self.name}"
 
     def labels(self, data: pd.DataFrame) -> list[str]:
         """The group that each row belongs to."""
-        parts = [data[column].astype(str) for column in self.columns]
+        parts = [_group_text(data[column]) for column in self.columns]
         return [":".join(row) for row in zip(*parts, strict=True)]
 
 
@@ -72,41 +80,27 @@ class Matrices:
     levels: dict[str, tuple[str, ...]]
     state: Any
 
-
-def split(formula: str) -> tuple[str, str]:
-    """The left and right-hand side of ``response ~ predictors``.
-
-    Raises
-    ------
-    FormulaError
-        No tilde, more than one, or an empty side.
-    """
-    if not isinstance(formula, str):
-        raise FormulaError(f"a formula is a text, got {type(formula).__name__} {formula!r}")
-    sides = [side.strip() for side in formula.split("~")]
-    if len(sides) != 2 or not all(sides):
-        raise FormulaError(
-            f"formula {formula!r} must read 'response ~ predictors', "
-            "for example 'p(high, total) ~ sex + (sex | edu)'"
+    @property
+    def column_labels(self) -> tuple[str, ...]:
+        """A label for each column of the common effects, ``edu[HS Grad]`` for a level."""
+        return tuple(
+            label
+            for term in self.terms
+            for label in (
+                [term.name] if term.scalar else [f"{term.name}[{v}]" for v in term.levels]
+            )
         )
-    return sides[0], sides[1]
 
-
-def variables(rhs: str) -> list[str]:
-    """The data columns that a right-hand side reads, in a fixed order.
-
-    Raises
-    ------
-    FormulaError
-        The formula has a syntax error; the message shows it.
-    """
-    import formulae
-
-    try:
-        names = formulae.model_description(rhs).var_names
-    except Exception as error:
-        raise FormulaError(f"cannot parse formula {rhs!r}: {error}") from error
-    return sorted(name for name in names if name and not re.fullmatch(r"[\d.]+", name))
+    @property
+    def free_columns(self) -> Array:
+        """Columns whose effects do not vary by group; the others enter through their groups."""
+        varying = {effect for factor in self.factors for effect in factor.effects}
+        free = [
+            np.arange(term.columns.start, term.columns.stop)
+            for term in self.terms
+            if not (term.scalar and term.name in varying)
+        ]
+        return np.concatenate(free) if free else np.empty(0, dtype=int)
 
 
 def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
@@ -121,11 +115,16 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     """
     import formulae
 
-    _refuse_numbers_as_text(data)
+    description = parsed(rhs)
+    groups = groupings(rhs, description)
+    for name in sorted(predictors(description) & set(data.columns)):
+        _refuse_numbers_as_text(data[name])
     try:
-        state = formulae.design_matrices(rhs, data, na_action="error")
+        with np.errstate(all="ignore"):
+            data = _tidy(data, groups)
+            state = formulae.design_matrices(rhs, data, na_action="error")
     except Exception as error:
-        raise FormulaError(f"cannot evaluate formula {rhs!r}: {_cause(error)}") from error
+        raise FormulaError(f"cannot evaluate formula {rhs!r}: {cause(error, rhs)}") from error
     if state.common is None and state.group is None:
         raise FormulaError(f"formula {rhs!r} has no effects; write at least '1'")
     terms, common, offset = _common(state.common, len(data))
@@ -144,22 +143,37 @@ def evaluate_new(trained: Matrices, data: pd.DataFrame) -> Matrices:
     Raises
     ------
     DataError
-        A category of a common effect was not in the training data.
+        A category of a predictor was not in the training data, a predictor changed between numbers
+        and text, or a function of it is not finite.
     """
-    state = trained.state
+    known = _as_trained(trained.state, data)
+    try:
+        with np.errstate(all="ignore"):
+            common, offset, effects = _new_matrices(trained, known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the formula cannot be evaluated for these rows: {error}") from error
+    index, levels = {}, {}
+    for factor in trained.factors:
+        index[factor.name], levels[factor.name] = _index(factor, data)
+    new = Matrices(
+        trained.terms, trained.factors, common, offset, effects, index, levels, trained.state
+    )
+    _check_finite(new)
+    return new
+
+
+def _new_matrices(
+    trained: Matrices, data: pd.DataFrame
+) -> tuple[Array, Array | None, dict[str, Array]]:
+    state, effects = trained.state, {}
     common, offset = np.empty((len(data), 0)), None
-    _refuse_new_categories(state, data)
     if state.common is not None:
         new = state.common.evaluate_new_data(data)
         common, offset = _split_offset(new, np.asarray(new.design_matrix, dtype=float))
-    effects, index, levels = {}, {}, {}
     for factor in trained.factors:
         terms = _terms_of(state.group, factor.name)
         effects[factor.name] = np.column_stack([_new_columns(term, data) for term in terms])
-        index[factor.name], levels[factor.name] = _index(factor, data)
-    return Matrices(
-        trained.terms, trained.factors, common, offset, effects, index, levels, state
-    )
+    return common, offset, effects
 
 
 def _common(matrix: Any, n: int) -> tuple[tuple[Term, ...], Array, Array | None]:
@@ -171,7 +185,7 @@ def _common(matrix: Any, n: int) -> tuple[tuple[Term, ...], Array, Array | None]
             continue
         labels = [str(label) for label in term.labels]
         levels = () if len(labels) == 1 and labels[0] == name else tuple(_bare(labels, name))
-        terms.append(Term(str(name), slice(position, position + len(labels)), levels))
+        terms.append(Term(_plain(name), slice(position, position + len(labels)), levels))
         position += len(labels)
     values, offset = _split_offset(matrix, np.asarray(matrix.design_matrix, dtype=float))
     return tuple(terms), values, offset
@@ -195,31 +209,64 @@ def _bare(labels: list[str], name: str) -> list[str]:
 
 
 def _terms_of(group: Any, factor: str) -> list[Any]:
-    return [term for term in group.terms.values() if term.factor.name == factor]
+    return [term for term in group.terms.values() if _plain(term.factor.name) == factor]
 
 
 def _factors(group: Any, data: pd.DataFrame) -> tuple[tuple[Factor, ...], dict[str, Array]]:
     if group is None:
         return (), {}
     factors, effects = [], {}
-    for name in dict.fromkeys(term.factor.name for term in group.terms.values()):
+    for name in dict.fromkeys(_plain(term.factor.name) for term in group.terms.values()):
         terms = _terms_of(group, name)
         blocks = [_new_columns(term, data) for term in terms]
-        names = [label for term, block in zip(terms, blocks, strict=True) for label in _effects(term, block)]
-        columns = tuple(str(part.name) for part in terms[0].factor.components)
-        draft = Factor(str(name), columns, (), tuple(names))
-        seen = set(draft.labels(data))
-        levels = tuple(str(level) for level in terms[0].groups if str(level) in seen)
-        factors.append(Factor(str(name), columns, levels, tuple(names)))
-        effects[str(name)] = np.column_stack(blocks)
+        labels = [
+            label
+            for term, block in zip(terms, blocks, strict=True)
+            for label in _effects(term, block)
+        ]
+        parts = terms[0].factor.components
+        draft = Factor(name, tuple(str(part.name) for part in parts), (), tuple(labels))
+        levels = _levels([part.levels for part in parts], set(draft.labels(data)))
+        factors.append(replace(draft, levels=levels))
+        effects[name] = np.column_stack(blocks)
     return tuple(factors), effects
 
 
+def _levels(parts: Sequence[Sequence[Any]], seen: set[str]) -> tuple[str, ...]:
+    """Labels of the groups that occur, in the order of their parts."""
+    texts = (_group_text(pd.Series(list(levels))) for levels in parts)
+    labels = (":".join(combination) for combination in itertools.product(*texts))
+    return tuple(label for label in labels if label in seen)
+
+
+def _group_text(column: pd.Series) -> list[str]:
+    """Values as group labels; 1 and 1.0 are one group, whatever a CSV reader made of the column."""
+    if column.dtype.kind == "f" and (column == np.floor(column)).all():
+        column = column.astype("int64")
+    return column.astype(str).tolist()
+
+
+def _tidy(data: pd.DataFrame, groups: Iterable[str]) -> pd.DataFrame:
+    """Without categories that do not occur, and with the same groups as :func:`_group_text`."""
+    tidy = data.copy(deep=False)
+    for name in data.columns:
+        column = data[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            tidy[name] = column.cat.remove_unused_categories()
+        elif name in groups and column.dtype.kind == "f" and (column == np.floor(column)).all():
+            tidy[name] = column.astype("int64")
+    return tidy
+
+
 def _effects(term: Any, block: Array) -> list[str]:
-    name = str(term.expr.name)
     if block.shape[1] == 1 and term.expr.kind in ("intercept", "numeric"):
-        return [name]
-    return [str(label) for label in term.expr.labels]
+        return [_plain(term.expr.name)]
+    return [_plain(label) for label in term.expr.labels]
+
+
+def _plain(name: object) -> str:
+    """``I(x / 10)`` to ``I(x ÷ 10)``: in a tree, a slash parts groups and is in no name."""
+    return str(name).replace("/", "÷")
 
 
 def _new_columns(term: Any, data: pd.DataFrame) -> Array:
@@ -231,55 +278,84 @@ def _new_columns(term: Any, data: pd.DataFrame) -> Array:
 
 def _index(factor: Factor, data: pd.DataFrame) -> tuple[Array, tuple[str, ...]]:
     labels = factor.labels(data)
-    unseen = [label for label in dict.fromkeys(labels) if label not in set(factor.levels)]
-    levels = (*factor.levels, *unseen)
+    levels = tuple(dict.fromkeys([*factor.levels, *labels]))
     position = {label: i for i, label in enumerate(levels)}
     return np.array([position[label] for label in labels], dtype=np.int64), levels
 
 
 def _check(matrices: Matrices) -> None:
+    names = [term.name for term in matrices.terms]
     for factor in matrices.factors:
         if len(factor.levels) < 2:
             raise DataError(
-                f"grouping factor {factor.name!r} has one level ({listed(factor.levels)}): the spread "
-                "between groups cannot be learnt from one group; drop the group term"
+                f"grouping factor {factor.name!r} has one level ({listed(factor.levels)}): the "
+                "spread between groups cannot be learnt from one group; drop the group term"
             )
-    for name, values in [("common effects", matrices.common), *matrices.effects.items()]:
-        if not np.isfinite(values).all():
-            raise DataError(f"the formula makes values that are not finite in {name}")
-
-
-def _refuse_numbers_as_text(data: pd.DataFrame) -> None:
-    for name in data.columns:
-        column = data[name]
-        if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "iufb":
-            continue
-        if pd.to_numeric(column, errors="coerce").notna().all():
+        clash = [f"{kind}_{factor.name}" for kind in ("sigma", "corr")]
+        if clash := [name for name in clash if name in names]:
             raise DataError(
-                f"column {name!r} holds numbers as text (first {column.iloc[0]!r}); convert it with "
-                f"data[{name!r}].astype(float), or with .astype('category') if they are labels"
+                f"column {clash[0]!r} has the name of a parameter of the groups {factor.name!r}; "
+                "rename the column"
+            )
+    _check_finite(matrices)
+
+
+def _check_finite(matrices: Matrices) -> None:
+    blocks = [(matrices.column_labels, matrices.common)]
+    blocks += [(factor.effects, matrices.effects[factor.name]) for factor in matrices.factors]
+    if matrices.offset is not None:
+        blocks.append((("offset",), matrices.offset[:, None]))
+    for labels, values in blocks:
+        rows, columns = np.nonzero(~np.isfinite(values))
+        if rows.size:
+            raise DataError(
+                f"{labels[columns[0]]!r} is not finite in row {rows[0]}: the formula takes a value "
+                "there that its function is not defined for"
             )
 
 
-def _refuse_new_categories(state: Any, data: pd.DataFrame) -> None:
-    if state.common is None:
+def _refuse_numbers_as_text(column: pd.Series) -> None:
+    if not isinstance(column.dtype, pd.StringDtype):
         return
-    for term in state.common.terms.values():
-        parts = [] if term.kind == "intercept" else term.components
-        for part in parts:
-            if part.kind != "categoric" or part.name not in data.columns:
-                continue
-            levels = list(part.levels)
-            known = {str(level) for level in levels}
-            unseen = sorted(set(data[part.name].astype(str)) - known)
-            if unseen:
+    numeric = pd.to_numeric(column, errors="coerce").notna().to_numpy()
+    if 2 * numeric.sum() > len(column):
+        rest = column[~numeric]
+        example = f"; not a number: {rest.iloc[0]!r} in row {rest.index[0]}" if len(rest) else ""
+        raise DataError(
+            f"column {column.name!r} holds numbers as text, such as {column[numeric].iloc[0]!r}"
+            f"{example}; convert it with .astype(float), or with .astype('category') if these are "
+            "labels"
+        )
+
+
+def _variables(state: Any) -> Iterator[Any]:
+    """The plain columns among the predictors of a formula, as trained."""
+    terms = [] if state.common is None else list(state.common.terms.values())
+    terms += [] if state.group is None else [term.expr for term in state.group.terms.values()]
+    for term in terms:
+        for part in getattr(term, "components", ()):
+            if part.var_names == {part.name}:
+                yield part
+
+
+def _as_trained(state: Any, data: pd.DataFrame) -> pd.DataFrame:
+    """New rows with each category written as in training, whatever type holds it now."""
+    known = data.copy(deep=False)
+    for part in _variables(state):
+        column = data[part.name]
+        if part.kind != "categoric":
+            if column.dtype.kind not in "iufb":
                 raise DataError(
-                    f"column {part.name!r} holds {listed(unseen)}, unseen in training; "
-                    f"known: {listed(levels)}. Only grouping factors, (1 | {part.name}), predict new levels"
+                    f"column {part.name!r} held numbers in training, now {column.iloc[0]!r}; "
+                    "convert it with .astype(float)"
                 )
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"nothing is called {error}"
-    return str(error)
+            continue
+        levels = {str(level): level for level in part.levels}
+        unseen = sorted(set(column.astype(str)) - set(levels))
+        if unseen:
+            raise DataError(
+                f"column {part.name!r} holds {listed(unseen)}, unseen in training; known: "
+                f"{listed(levels)}. Only groups, as in (1 | {part.name}), can be new"
+            )
+        known[part.name] = column.astype(str).map(levels)
+    return known

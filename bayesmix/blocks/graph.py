@@ -10,7 +10,7 @@ Every function here is called inside a ``pm.Model`` context. With effects j = 0.
     the coefficients :math:`c_g` themselves are the free variables: right where each group is
     strongly identified by its own data.
 ``noncentered``
-    :math:`c_g = \mu + \mathrm{diag}(\sigma) L z_g`, :math:`z_g \sim N(0, I)`: right where it is not.
+    :math:`c_g = \mu + \mathrm{diag}(\sigma) L z_g`, :math:`z_g \sim N(0, I)`: right where not.
 ``mixed``
     each effect of each group as far between the two as its own data say. The coefficients are
     rotated to directions in which the group's likelihood is orthogonal (for an intercept and a
@@ -115,7 +115,9 @@ def group_effects(
     return coefficients
 
 
-def _noncentered(labels: Sequence[str], mean: Any, factor: list[list[Any]], group: str) -> list[Any]:
+def _noncentered(
+    labels: Sequence[str], mean: Any, factor: list[list[Any]], group: str
+) -> list[Any]:
     import pymc as pm
 
     z = [pm.Normal(f"z_{label}", 0, 1, dims=group) for label in labels]
@@ -143,7 +145,9 @@ def _mixed(
     rotation, information, score = pivot
     n = len(labels)
     rotated_mean, rotated_factor = _rotate(rotation, mean, factor)
-    phi, z, log_jacobian = [], [], 0.0
+    phi: list[Any] = []
+    z: list[Any] = []
+    log_jacobian: Any = 0.0
     for j in range(n):
         free = pm.Flat(f"free_{labels[j]}", dims=group)
         m, s = rotated_mean[j] + _dot(rotated_factor[j][:-1], z), rotated_factor[j][-1]
@@ -152,7 +156,7 @@ def _mixed(
         phi.append((m + s**2 * score[:, j]) / shrink + s / root * free)
         z.append(s * (score[:, j] - information[:, j] * m) / shrink + free / root)
         log_jacobian = log_jacobian - 0.5 * pt.log(shrink)
-    density = sum(-0.5 * value**2 for value in z) + log_jacobian - 0.5 * n * _LOG_2PI
+    density: Any = sum(-0.5 * value**2 for value in z) + log_jacobian - 0.5 * n * _LOG_2PI
     pm.Potential(f"prior_{labels[0]}", density.sum())
     return _rotate_back(rotation, phi)
 

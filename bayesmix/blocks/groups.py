@@ -11,7 +11,7 @@ from bayesmix.protocols import Array
 
 
 def log_density(deviation: Array, sigma: Array, corr: Array) -> Array:
-    r"""Log density of group effects, :math:`u_g \sim N(0, D_\sigma R D_\sigma)`, summed over groups.
+    r"""Log density of group effects, :math:`u_g \sim N(0, D_\sigma R D_\sigma)`, over all groups.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def lkj_draw(rng: np.random.Generator, prior: LKJ, draws: int, n: int) -> Array:
 
 
 def partial_correlations(corr: Array) -> Array:
-    """C-vine partial correlations (sample, pair) of correlation matrices, the inverse of the factor."""
+    """C-vine partial correlations (sample, pair) of correlation matrices."""
     factor, n = np.linalg.cholesky(corr), corr.shape[-1]
     rest = np.ones((len(corr), n))
     partial = []
@@ -93,7 +93,9 @@ def pivot(
     and cross R^-T sum w x f' (group, effect, common).
     """
     n = effects.shape[1]
-    information = _sums(effects[:, :, None] * (weight[:, None] * effects)[:, None, :], index, n_groups)
+    information = _sums(
+        effects[:, :, None] * (weight[:, None] * effects)[:, None, :], index, n_groups
+    )
     shift = _sums(effects * score[:, None], index, n_groups)
     cross = _sums(effects[:, :, None] * (weight[:, None] * free)[:, None, :], index, n_groups)
     rotation, diagonal = np.tile(np.eye(n), (n_groups, 1, 1)), np.zeros((n_groups, n))

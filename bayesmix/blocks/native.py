@@ -46,24 +46,45 @@ def compile_callback(function: Callable[..., Any], signature: Any) -> tuple[Call
     """Compile to a C callback; also its machine code, or None where it holds addresses."""
     import numba
 
-    compiled = numba.cfunc(signature)(function)
+    compiled: Any = numba.cfunc(signature)(function)
     library = compiled._library
     callback = Callback(compiled.address, compiled)
     if library.has_dynamic_globals:
         return callback, None
-    return callback, pickle.dumps((library.serialize_using_object_code(), compiled.native_name))
+    code = library.serialize_using_object_code()
+    return callback, pickle.dumps((code, compiled.native_name, _environments(library)))
 
 
 def link_callback(code: bytes) -> Callback:
     """Link the machine code made by :func:`compile_callback` into this process."""
     from numba.core.registry import cpu_target
-    from numba.core.runtime import rtsys
+    from numba.core.runtime.nrt import rtsys
 
-    context = cpu_target.target_context
+    context: Any = cpu_target.target_context
     rtsys.initialize(context)
-    library_data, name = pickle.loads(code)
+    library_data, name, environments = pickle.loads(code)
     library = context.codegen().unserialize_library(library_data)
-    return Callback(library.get_pointer_to_function(name), library)
+    address = library.get_pointer_to_function(name)
+    if environments:
+        context.refresh()
+        for environment in map(pickle.loads, environments):
+            library.codegen.set_env(environment.env_name, environment)
+    return Callback(address, library)
+
+
+def _environments(library: Any) -> list[bytes]:
+    """Python objects for code that calls back into Python, such as the look-up of a BLAS routine.
+
+    Loading them imports PyTensor, so they are kept for such code alone.
+    """
+    from numba.core import serialize
+    from numba.core.environment import lookup_environment
+
+    names = [variable.name for variable in library._final_module.global_variables]
+    if not any("objmode_dispatcher" in name for name in names):
+        return []
+    found = [lookup_environment(n) for n in names if n.startswith("_ZN08NumbaEnv")]
+    return [serialize.dumps(e) for e in found if e is not None and e.can_cache()]
 
 
 def machine() -> list[str]:

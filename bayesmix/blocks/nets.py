@@ -39,7 +39,9 @@ class BinomialLogit:
     @classmethod
     def of(cls, successes: Array, trials: Array) -> BinomialLogit:
         """From counts in NumPy arrays."""
-        return cls(*(torch.as_tensor(counts, dtype=torch.float64) for counts in (successes, trials)))
+        return cls(
+            *(torch.as_tensor(counts, dtype=torch.float64) for counts in (successes, trials))
+        )
 
     def distribution(self, logits: Tensor) -> torch.distributions.Binomial:
         """The outcome's distribution, one entry a row."""
@@ -122,7 +124,7 @@ class MixedModel(Likelihood):
         self.common, self.offset = torch.as_tensor(common), torch.as_tensor(offset)
         self.outcome = outcome
         self.beta = nn.Parameter(torch.zeros(common.shape[1], dtype=torch.float64))
-        self.effects = nn.ModuleList(effects)
+        self.effects: Any = nn.ModuleList(effects)
         self.solver: Any = _solver(list(effects))
         self.mode = [torch.zeros(e.n_groups, e.n_effects, dtype=torch.float64) for e in effects]
 
@@ -182,6 +184,8 @@ class MixedModel(Likelihood):
 
     def conditional(self) -> list[tuple[Array, Array]]:
         """Modes of the effects and their conditional standard deviations, (group, effect) each."""
+        if not self.effects:
+            return []
         with torch.no_grad():
             self.forward()
             rows = [effect.rows() for effect in self.effects]
@@ -248,9 +252,7 @@ class _Crossed:
         return torch.linalg.cholesky(hessian + torch.eye(len(hessian), dtype=torch.float64))
 
     def project(self, rows: list[Tensor], score: Tensor) -> list[Tensor]:
-        return [
-            _gather(e, row * score[:, None]) for e, row in zip(self.effects, rows, strict=True)
-        ]
+        return [_gather(e, row * score[:, None]) for e, row in zip(self.effects, rows, strict=True)]
 
     def solve(self, curvature: Tensor, gradient: list[Tensor]) -> list[Tensor]:
         flat = torch.cat([g.reshape(-1) for g in gradient])

@@ -12,19 +12,25 @@ from bayesmix import schema
 from bayesmix.errors import DataError, FormulaError, listed
 from bayesmix.protocols import Array
 
-_NAME = r"(`[^`]+`|[A-Za-z_][\w.]*)"
+_NAME = r"(`[^`]+`|[^\W\d][\w.]*)"
 _COUNTS = re.compile(rf"(?:p|prop|proportion)\(\s*{_NAME}\s*,\s*({_NAME}|\d+)\s*\)")
 _LABEL = re.compile(rf"{_NAME}\s*\[\s*['\"]?([^'\"\]]+)['\"]?\s*\]")
 _PLAIN = re.compile(_NAME)
+_EXACT = 2**53
+"""Beyond this, whole numbers have gaps in double precision."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How to read successes and trials: columns, a fixed number of trials, a success label."""
+    """How to read successes and trials: columns, a fixed number of trials, a success label.
+
+    ``labels`` holds both labels where the success was not named, so that a third one is noticed.
+    """
 
     target: str
     trials: str | int
     success: str | None = None
+    labels: tuple[str, ...] = ()
 
     def columns(self, data: pd.DataFrame) -> pd.DataFrame:
         """The columns of the outcome."""
@@ -40,26 +46,30 @@ class Outcome:
             Counts that are negative, fractional, text or above the trials; a column that is
             neither 0/1 nor two labels.
         """
-        if self.success is not None:
-            successes = (data[self.target].astype(str) == self.success).to_numpy().astype(np.int64)
-        else:
-            successes = _counts(data[self.target])
         trials = _trials(self.trials, data)
+        if self.success is not None:
+            return {"successes": self._labelled(data[self.target]), "trials": trials}
+        if self.trials == 1:
+            return {"successes": _zero_one(data[self.target]), "trials": trials}
+        successes = _counts(data[self.target])
         above = np.flatnonzero(successes > trials)
         if above.size:
             row = int(above[0])
             raise DataError(
-                f"{self._above(successes, trials, row)}; {above.size} row(s) in all, first row {row}"
+                f"successes above trials: {self.target!r} is {successes[row]} of {trials[row]} in "
+                f"row {row}; {above.size} row(s) in all. Is it p(successes, trials)?"
             )
         return {"successes": successes, "trials": trials}
 
-    def _above(self, successes: Array, trials: Array, row: int) -> str:
-        if self.trials == 1:
-            return (
-                f"column {self.target!r} must be 0 or 1, got {successes[row]}; "
-                f"for counts write p({self.target}, trials) ~ ..."
+    def _labelled(self, column: pd.Series) -> Array:
+        text = column.astype(str)
+        unknown = sorted(set(text) - set(self.labels)) if self.labels else []
+        if unknown:
+            raise DataError(
+                f"column {self.target!r} holds {listed(unknown)}, unseen in training; known: "
+                f"{listed(self.labels)}"
             )
-        return f"successes above trials: {self.target!r} is {successes[row]} of {trials[row]}"
+        return (text == self.success).to_numpy().astype(np.int64)
 
 
 def read_outcome(lhs: str, data: pd.DataFrame) -> Outcome:
@@ -88,28 +98,31 @@ def read_outcome(lhs: str, data: pd.DataFrame) -> Outcome:
         )
     names = [outcome.target, *([outcome.trials] if isinstance(outcome.trials, str) else [])]
     schema.columns(data, names)
+    if not np.any(_trials(outcome.trials, data)):
+        raise DataError(f"every row of {lhs!r} has 0 trials: nothing was observed")
     return _with_label(outcome, data[outcome.target])
 
 
 def _with_label(outcome: Outcome, column: pd.Series) -> Outcome:
     if column.dtype.kind in "iufb" and outcome.success is None:
         return outcome
-    if isinstance(outcome.trials, str) or outcome.trials != 1:
-        raise DataError(
-            f"column {outcome.target!r} must hold counts, got {column.dtype} ({column.iloc[0]!r})"
-        )
+    if outcome.trials != 1:
+        _numbers(column)
     labels = sorted(column.astype(str).unique())
     if isinstance(column.dtype, pd.CategoricalDtype):
-        labels = [str(level) for level in column.cat.categories]
-    if len(labels) != 2 and outcome.success is None:
+        labels = [str(level) for level in column.cat.remove_unused_categories().cat.categories]
+    if outcome.success is None:
+        if len(labels) != 2:
+            raise DataError(
+                f"column {outcome.target!r} must hold 0/1 or two labels, got {len(labels)}: "
+                f"{listed(labels[:5])}; name the success as {outcome.target}['label']"
+            )
+        return Outcome(outcome.target, 1, labels[1], tuple(labels))
+    if outcome.success not in labels:
         raise DataError(
-            f"column {outcome.target!r} must hold 0/1 or two labels, got {len(labels)}: "
-            f"{listed(labels[:5])}; name the success as {outcome.target}['label']"
+            f"column {outcome.target!r} never holds {outcome.success!r}, only {listed(labels[:9])}"
         )
-    success = outcome.success or labels[1]
-    if success not in labels:
-        raise DataError(f"column {outcome.target!r} never holds {success!r}, only {listed(labels[:9])}")
-    return Outcome(outcome.target, 1, success)
+    return outcome
 
 
 def new_trials(outcome: Outcome, data: pd.DataFrame) -> dict[str, Array]:
@@ -129,14 +142,25 @@ def _trials(trials: str | int, data: pd.DataFrame) -> Array:
     return _counts(data[trials])
 
 
-def _counts(column: pd.Series) -> Array:
-    if column.dtype.kind not in "iufb":
+def _zero_one(column: pd.Series) -> Array:
+    values = _numbers(column)
+    bad = np.flatnonzero((values != 0) & (values != 1))
+    if bad.size:
         raise DataError(
-            f"column {str(column.name)!r} must hold counts, got {column.dtype} ({column.iloc[0]!r})"
+            f"column {str(column.name)!r} must be 0 or 1, got {values[bad[0]]!s} in row {bad[0]}; "
+            f"for counts write p({column.name}, trials) ~ ..., with a column of trials"
         )
-    values = column.to_numpy()
-    schema.columns(column.to_frame(), [str(column.name)])
-    for wrong, what in ((values < 0, "negative"), (values != np.floor(values), "not whole")):
+    return values.astype(np.int64)
+
+
+def _counts(column: pd.Series) -> Array:
+    values = _numbers(column)
+    checks = (
+        (values < 0, "negative"),
+        (values != np.floor(values), "not whole"),
+        (values > _EXACT, "above 2**53"),
+    )
+    for wrong, what in checks:
         rows = np.flatnonzero(wrong)
         if rows.size:
             raise DataError(
@@ -144,6 +168,16 @@ def _counts(column: pd.Series) -> Array:
                 f"first {values[rows[0]]!s} in row {rows[0]}"
             )
     return values.astype(np.int64)
+
+
+def _numbers(column: pd.Series) -> Array:
+    if column.dtype.kind not in "iufb":
+        raise DataError(
+            f"column {str(column.name)!r} must hold numbers, got {column.iloc[0]!r} "
+            f"({column.dtype}); convert it with .astype(float)"
+        )
+    schema.columns(column.to_frame(), [str(column.name)])
+    return column.to_numpy()
 
 
 def _bare(name: str) -> str:

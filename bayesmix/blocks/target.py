@@ -34,6 +34,7 @@ class Code:
 
     n_dim: int
     initial: Array
+    variables: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
     inputs: tuple[tuple[str, str, int], ...]
     density: bytes | None
@@ -50,12 +51,15 @@ class Target:
         Dimension of the unconstrained space.
     initial
         The model's own starting point, shape (n_dim,).
+    variables
+        Names and sizes of the unconstrained variables, in the order of the space.
     outputs
         Names and shapes of the reported parameters, in the order of :meth:`expand`.
     """
 
     n_dim: int
     initial: Array
+    variables: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
     density: native.Callback
     expansion: native.Callback
@@ -78,11 +82,14 @@ class Target:
         return ctypes.CFUNCTYPE(ctypes.c_int64, *types)(self.expansion.address)
 
     def log_density(self, point: Array) -> tuple[float, Array]:
-        """Log density and gradient at one point, shape (n_dim,); (-inf, 0) where it is not finite."""
+        """Log density and gradient at one point (n_dim,); (-inf, 0) where it is not finite."""
         point = np.ascontiguousarray(point, dtype=float)
         value, gradient = np.empty(1), np.empty(self.n_dim)
         status = self._density(
-            self.n_dim, point.ctypes.data, gradient.ctypes.data, value.ctypes.data,
+            self.n_dim,
+            point.ctypes.data,
+            gradient.ctypes.data,
+            value.ctypes.data,
             self.table.ctypes.data,
         )
         if status:
@@ -95,7 +102,10 @@ class Target:
         flat = np.empty((len(points), self.n_expanded))
         for point, row in zip(points, flat, strict=True):
             self._expansion(
-                self.n_dim, self.n_expanded, point.ctypes.data, row.ctypes.data,
+                self.n_dim,
+                self.n_expanded,
+                point.ctypes.data,
+                row.ctypes.data,
                 self.table.ctypes.data,
             )
         return self.split(flat)
@@ -124,15 +134,14 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     code, density, expansion = _callbacks(key) or _compile(model, design, jacobian, key)
     arrays = tuple(_input(design, *entry) for entry in code.inputs)
     table = np.array([n for a in arrays for n in (a.ctypes.data, *a.shape)] or [0], dtype=np.int64)
-    return Target(code.n_dim, code.initial, code.outputs, density, expansion, arrays, table)
+    layout = (code.n_dim, code.initial, code.variables, code.outputs)
+    return Target(*layout, density, expansion, arrays, table)
 
 
 def _key(model: HasPyMC, design: Design, jacobian: bool) -> str:
     layout = {name: [str(array.dtype), array.ndim] for name, array in design.arrays.items()}
     sizes = {dim: len(labels) for dim, labels in design.coords.items()}
-    shapes = {
-        name: [sizes.get(dim, -1) for dim in design.dims[name]] for name in design.arrays
-    }
+    shapes = {name: [sizes.get(dim, -1) for dim in design.dims[name]] for name in design.arrays}
     parts = [to_json(model), layout, sizes, shapes, jacobian, _versions(), native.machine()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -181,9 +190,8 @@ def _compile(
     graph = _Graph(model, design, jacobian)
     density, density_code = native.compile_callback(*graph.density())
     expansion, expansion_code = native.compile_callback(*graph.expansion())
-    code = Code(
-        graph.n_dim, graph.initial, graph.outputs, graph.inputs, density_code, expansion_code
-    )
+    layout = (graph.n_dim, graph.initial, graph.variables, graph.outputs, graph.inputs)
+    code = Code(*layout, density_code, expansion_code)
     _linked[key] = code, density, expansion
     native.store(native.cache_folder() / "targets" / key, pickle.dumps(code))
     return _linked[key]
@@ -204,6 +212,8 @@ class _Graph:
         shapes = [np.shape(start[value.name]) for value in values]
         self.initial = np.concatenate([np.ravel(start[value.name]) for value in values])
         self.n_dim = len(self.initial)
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        self.variables = tuple(zip([str(v.name) for v in values], sizes, strict=True))
         self.point = pt.TensorType("float64", shape=(self.n_dim,))("point")
         self.pieces = dict(zip(values, _pieces(self.point, shapes), strict=True))
         self.values, self.jacobian = values, jacobian
@@ -234,7 +244,9 @@ class _Graph:
         import pytensor
         from pytensor.graph import clone_replace
 
-        function = pytensor.function([self.point], clone_replace(outputs, self.pieces), mode="NUMBA")
+        function: Any = pytensor.function(
+            [self.point], clone_replace(outputs, self.pieces), mode="NUMBA"
+        )
         order = [name for name, _, _ in self.inputs]
         return function.vm.jit_fn, [order.index(str(s.name)) for s in function.get_shared()]
 
@@ -243,7 +255,7 @@ class _Graph:
         import pytensor.tensor as pt
         from pytensor.graph import rewrite_graph
 
-        logp = self.model.logp(jacobian=self.jacobian)
+        logp: Any = self.model.logp(jacobian=self.jacobian)
         logp = rewrite_graph(logp, include=["canonicalize", "stabilize"])
         gradients = pt.grad(logp, self.values, disconnected_inputs="ignore")
         gradient = pt.concatenate([g.ravel() for g in gradients])
@@ -294,7 +306,9 @@ class _Graph:
                 lines.append(f"    d{i} = {view}" + ("" if ndim else "[()]"))
             position += 1 + ndim
         source = f"def callback({sizes}, x_, {results}, table_):\n"
-        source += f"    x = carray(x_, ({self.n_dim},))\n    table = carray(table_, ({position or 1},))\n"
+        source += (
+            f"    x = carray(x_, ({self.n_dim},))\n    table = carray(table_, ({position or 1},))\n"
+        )
         source += "\n".join(lines) + body
         number, real = types.uint64, types.CPointer(types.float64)
         arguments = [number] * (sizes.count(",") + 1) + [real] * (results.count(",") + 2)

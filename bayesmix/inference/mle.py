@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.errors import NotConverged
+from bayesmix.blocks.optimum import Climb, best_of, climb, curvature, jacobian
 from bayesmix.protocols import Array, Design, HasTorch, Method, Posterior, Report
 from bayesmix.specs import check_count, check_number
+
+ADVICE = (
+    "the likelihood may have no maximum (a predictor that separates the outcomes perfectly), or "
+    "need more steps: look at the data, raise max_iter, or use method='nuts', whose priors keep "
+    "the answer finite"
+)
 
 
 @dataclass(frozen=True)
@@ -57,37 +62,14 @@ class MLE(Method):
         climbs = []
         for i, start in enumerate(starts):
             progress("maximise", i / self.restarts)
-            climbs.append(self._climb(objective, start))
-        best = max(climbs, key=lambda climb: climb.value)
+            one = climb(objective, start, max_iter=self.max_iter, tolerance=self.tolerance)
+            climbs.append(one)
+        best = best_of(climbs, ADVICE)
         errors = _standard_errors(objective, best.point, model, design)
         objective.set(best.point)
         params, conditional = model.from_torch(objective.module, design)
         progress("maximise", 1.0)
-        return _posterior(params, errors | conditional, best, climbs)
-
-    def _climb(self, objective: _Objective, start: Array) -> _Climb:
-        from scipy.optimize import minimize
-
-        trace = [objective(start)[0]]
-        options = {"maxiter": self.max_iter, "gtol": self.tolerance}
-        found = minimize(
-            lambda point: _negate(objective(point)),
-            start,
-            jac=True,
-            method="BFGS",
-            options=options,
-            callback=lambda point: trace.append(objective.last_value),
-        )
-        value, gradient = objective(found.x)
-        return _Climb(found.x, value, float(np.abs(gradient).max(initial=0.0)), np.array(trace))
-
-
-@dataclass(frozen=True)
-class _Climb:
-    point: Array
-    value: float
-    slope: float
-    trace: Array
+        return _posterior(params, errors | conditional, best, climbs, self.tolerance)
 
 
 class _Objective:
@@ -96,8 +78,6 @@ class _Objective:
     def __init__(self, module: Any) -> None:
         self.module = module
         self.parameters = list(module.parameters())
-        self.names = [name for name, _ in module.named_parameters()]
-        self.last_value = -np.inf
 
     def start(self, generator: np.random.Generator, *, first: bool) -> Array:
         """The module's own start, or that start moved at random."""
@@ -122,32 +102,21 @@ class _Objective:
         value = self.module()
         gradients = torch.autograd.grad(value, self.parameters)
         gradient = np.concatenate([g.numpy().ravel() for g in gradients])
-        self.last_value = float(value.detach())
-        if not (np.isfinite(self.last_value) and np.isfinite(gradient).all()):
-            raise NotConverged(
-                f"the log-likelihood became {self.last_value} at {dict(zip(self.names, self.parameters, strict=True))}; "
-                "look for predictors on very different scales"
-            )
-        return self.last_value, gradient
-
-
-def _negate(found: tuple[float, Array]) -> tuple[float, Array]:
-    return -found[0], -found[1]
+        return float(value.detach()), gradient
 
 
 def _standard_errors(
     objective: _Objective, point: Array, model: HasTorch, design: Design
 ) -> dict[str, Array]:
     """Delta method: J I^-1 J', I the observed information, both by central differences."""
-    information = -_jacobian(lambda x: objective(x)[1], point)
-    covariance = _inverse(0.5 * (information + information.T))
+    covariance = _inverse(-curvature(objective, point))
 
     def reported(x: Array) -> Array:
         objective.set(x)
         params, conditional = model.from_torch(objective.module, design)
         return np.concatenate([np.ravel(v) for k, v in params.items() if k not in conditional])
 
-    slopes = _jacobian(reported, point)
+    slopes = jacobian(reported, point)
     flat = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
     objective.set(point)
     params, conditional = model.from_torch(objective.module, design)
@@ -167,17 +136,12 @@ def _inverse(information: Array) -> Array:
     return (vectors / values) @ vectors.T
 
 
-def _jacobian(function: Callable[[Array], Array], point: Array, step: float = 1e-4) -> Array:
-    columns = []
-    for i in range(len(point)):
-        shift = np.zeros_like(point)
-        shift[i] = step * max(1.0, abs(point[i]))
-        columns.append((function(point + shift) - function(point - shift)) / (2 * shift[i]))
-    return np.stack(columns, axis=1)
-
-
 def _posterior(
-    params: dict[str, Array], errors: dict[str, Array], best: _Climb, climbs: list[_Climb]
+    params: dict[str, Array],
+    errors: dict[str, Array],
+    best: Climb,
+    climbs: list[Climb],
+    tolerance: float,
 ) -> Posterior:
     stats = {
         "log_likelihood": best.trace,
@@ -190,4 +154,5 @@ def _posterior(
         "gradient_norm": (),
     }
     attrs = {"engine": "point", "objective": "log_likelihood", "n_parameters": len(best.point)}
+    attrs["converged"] = int(best.slope <= tolerance)
     return Posterior(params, stats, dims, sampled=False, errors=errors, attrs=attrs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayesmix import rng as random
+from bayesmix import schema
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
@@ -75,7 +76,9 @@ class NUTS(Method):
         check_count("NUTS", "tune", self.tune, low=50)
         if self.cores is not None:
             check_count("NUTS", "cores", self.cores)
-        accept = check_number("NUTS", "target_accept", self.target_accept, low=0, high=1, strict=True)
+        accept = check_number(
+            "NUTS", "target_accept", self.target_accept, low=0, high=1, strict=True
+        )
         object.__setattr__(self, "target_accept", accept)
         check_choice("NUTS", "sampler", self.sampler, ("nutpie", "pymc"))
         check_choice("NUTS", "adaptation", self.adaptation, ("low_rank", "diag", "draw_diag"))
@@ -85,7 +88,7 @@ class NUTS(Method):
         generator = random.stream(seed, "nuts")
         run = self._nutpie if self.sampler == "nutpie" else self._pymc
         params, stats = run(model, design, generator, progress)
-        dims = dict.fromkeys(stats, ("chain", "draw"))
+        dims = dict.fromkeys(stats, schema.SAMPLE_DIMS)
         attrs = {"engine": "mcmc", "max_treedepth": self.max_treedepth}
         return Posterior(params, stats, dims, sampled=True, attrs=attrs)
 
@@ -147,7 +150,7 @@ class NUTS(Method):
 
 
 def _finished(sampling: Any) -> Any:
-    """Wait for the chains; an interrupt stops them and is raised, never turned into a short trace."""
+    """Wait for the chains; an interrupt stops them and is raised, never a short trace."""
     try:
         return sampling.wait()
     except KeyboardInterrupt:
@@ -161,7 +164,7 @@ def _finished(sampling: Any) -> Any:
 
 
 @contextmanager
-def _deferred(name: str) -> Iterator[None]:
+def _deferred(name: str) -> Generator[None]:
     """Let a library's ``import name`` succeed now and load the module at first use."""
     if name in sys.modules:
         yield
@@ -196,10 +199,12 @@ def _compiled(density: Target, generator: np.random.Generator) -> Any:
         return density.initial + jitter
 
     names = [name for name, _ in density.outputs]
+    density_code: Any = density.density
+    expansion_code: Any = density.expansion
     return CompiledPyMCModel(
         dims={},
-        compiled_logp_func=density.density,
-        compiled_expand_func=density.expansion,
+        compiled_logp_func=density_code,
+        compiled_expand_func=expansion_code,
         initial_point_func=start,
         shared_data={},
         shared_var_keys={},

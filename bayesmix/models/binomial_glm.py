@@ -13,7 +13,8 @@ from bayesmix import schema
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks import graph, groups
 from bayesmix.blocks.densities import binomial_logit
-from bayesmix.blocks.response import Outcome, read_outcome, new_trials
+from bayesmix.blocks.response import Outcome, new_trials, read_outcome
+from bayesmix.blocks.separation import require_maximum
 from bayesmix.errors import DataError, SpecError, listed
 from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior
 from bayesmix.protocols import Array, Design, HasPyMC, HasTorch, Params
@@ -49,11 +50,12 @@ class BinomialGLM(HasPyMC, HasTorch):
     formula
         ``p(successes, trials) ~ ...`` for counts, ``y ~ ...`` for a column of 0/1, True/False or
         two labels (``y['yes'] ~ ...`` names the success). ``~ sex`` pools completely,
-        ``~ 0 + edu + sex`` not at all, ``~ sex + (1 | edu)`` partially; ``(sex | edu)`` lets the slope
-        vary too. All effects of one grouping factor are correlated.
+        ``~ 0 + edu + sex`` not at all, ``~ sex + (1 | edu)`` partially; ``(sex | edu)`` lets the
+        slope vary too. All effects of one grouping factor are correlated.
     priors
         By name of the term (``sex``, ``sigma_edu``, ``corr_edu``) or of the kind: ``Intercept``,
-        ``slope``, ``sigma``, ``corr``. Defaults: Normal(0, 10), Normal(0, 1), HalfCauchy(2), LKJ(2).
+        ``slope``, ``sigma``, ``corr``. Defaults: Normal(0, 10), Normal(0, 1), HalfCauchy(2) and
+        LKJ(2).
         Levels of a factor in a formula without intercept take the prior of ``Intercept``.
     parametrization
         ``"mixed"`` (default), ``"centered"`` or ``"noncentered"``: one posterior, three geometries
@@ -124,15 +126,19 @@ class BinomialGLM(HasPyMC, HasTorch):
     ) -> Design:
         arrays: dict[str, Array] = {"X": matrices.common, **counts}
         dims: dict[str, tuple[str, ...]] = {"X": ("obs", "common"), **{k: ("obs",) for k in counts}}
-        coords: dict[str, tuple[Any, ...]] = {"common": _column_labels(matrices.terms)}
+        coords: dict[str, tuple[Any, ...]] = {"common": matrices.column_labels}
         if matrices.offset is not None:
             arrays["offset"], dims["offset"] = matrices.offset, ("obs",)
         for term in matrices.terms:
             if not term.scalar:
                 coords[f"{term.name}_level"] = term.levels
         for factor in matrices.factors:
-            group, effect, other = _dims(factor)
-            coords |= {group: matrices.levels[factor.name], effect: factor.effects, other: factor.effects}
+            group, effect, other = factor.dims
+            coords |= {
+                group: matrices.levels[factor.name],
+                effect: factor.effects,
+                other: factor.effects,
+            }
             arrays[f"index_{factor.name}"] = matrices.index[factor.name]
             arrays[f"Z_{factor.name}"] = matrices.effects[factor.name]
             dims |= {f"index_{factor.name}": ("obs",), f"Z_{factor.name}": ("obs", effect)}
@@ -142,7 +148,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         self, factor: formulas.Factor, matrices: formulas.Matrices, arrays: Any, dims: Any
     ) -> None:
         """What ``mixed`` needs: a Gaussian reading of each group's likelihood at a rough fit."""
-        group, effect, other = _dims(factor)
+        group, effect, other = factor.dims
         index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
         successes, trials = arrays["successes"], arrays["trials"]
         rate = (np.bincount(index, successes, n_groups) + 0.5) / (
@@ -151,10 +157,8 @@ class BinomialGLM(HasPyMC, HasTorch):
         p = (successes + rate[index]) / (trials + 1.0)
         weight = trials * p * (1 - p)
         score = weight * (np.log(p / (1 - p)) - arrays.get("offset", 0.0)) + successes - trials * p
-        free = matrices.common[:, _free_columns(matrices)]
-        parts = groups.pivot(
-            matrices.effects[factor.name], free, index, n_groups, weight, score
-        )
+        free = matrices.common[:, matrices.free_columns]
+        parts = groups.pivot(matrices.effects[factor.name], free, index, n_groups, weight, score)
         names = ("rotation", "information", "score", "cross")
         tails = ((effect, other), (effect,), (effect,), (effect, f"free_{factor.name}"))
         for name, part, tail in zip(names, parts, tails, strict=True):
@@ -167,7 +171,7 @@ class BinomialGLM(HasPyMC, HasTorch):
             term.name: () if term.scalar else (f"{term.name}_level",) for term in matrices.terms
         }
         for factor in matrices.factors:
-            group, effect, other = _dims(factor)
+            group, effect, other = factor.dims
             dims |= {factor.deviation(name): (group,) for name in factor.effects}
             dims[f"sigma_{factor.name}"] = (effect,)
             if len(factor.effects) > 1:
@@ -178,7 +182,9 @@ class BinomialGLM(HasPyMC, HasTorch):
         """The prior of one parameter: its own, else that of its kind."""
         given = dict(self.priors)
         kind = name.split("_")[0] if name.startswith(("sigma_", "corr_")) else "slope"
-        return given.get(name) or given.get(kind) or DEFAULT_PRIORS.get(name) or DEFAULT_PRIORS[kind]
+        return (
+            given.get(name) or given.get(kind) or DEFAULT_PRIORS.get(name) or DEFAULT_PRIORS[kind]
+        )
 
     def _term_prior(self, term: formulas.Term, matrices: formulas.Matrices) -> Prior:
         has_intercept = any(t.name == "Intercept" for t in matrices.terms)
@@ -193,7 +199,10 @@ class BinomialGLM(HasPyMC, HasTorch):
             allowed += [f"sigma_{factor.name}", f"corr_{factor.name}"]
         unknown = [name for name, _ in self.priors if name not in allowed]
         if unknown:
-            raise SpecError(f"priors for {listed(unknown)} match nothing in the formula; allowed: {listed(allowed)}")
+            raise SpecError(
+                f"priors for {listed(unknown)} match nothing in the formula; "
+                f"allowed: {listed(allowed)}"
+            )
 
     def linear_predictor(self, params: Params, design: Design) -> Array:
         """The logit of the success probability, shape (sample, obs)."""
@@ -204,7 +213,10 @@ class BinomialGLM(HasPyMC, HasTorch):
             beta = params[term.name].reshape(len(first), -1)
             eta += beta @ design.arrays["X"][:, term.columns].T
         for factor in matrices.factors:
-            index, columns = design.arrays[f"index_{factor.name}"], design.arrays[f"Z_{factor.name}"]
+            index, columns = (
+                design.arrays[f"index_{factor.name}"],
+                design.arrays[f"Z_{factor.name}"],
+            )
             for j, effect in enumerate(factor.effects):
                 eta += params[factor.deviation(effect)][:, index] * columns[:, j]
         return eta
@@ -293,13 +305,18 @@ class BinomialGLM(HasPyMC, HasTorch):
         design = self.design(data)
         matrices: formulas.Matrices = design.state.matrices
         with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
-            data_of = {name: pm.Data(name, array) for name, array in design.arrays.items()}
+            data_of: dict[str, Any] = {
+                name: pm.Data(name, array) for name, array in design.arrays.items()
+            }
             beta = self._population(matrices)
-            columns = pt.concatenate([pt.atleast_1d(b) for b in beta.values()]) if beta else None
-            free = _free_columns(matrices)
+            columns: Any = (
+                pt.concatenate([pt.atleast_1d(b) for b in beta.values()]) if beta else None
+            )
+            free = matrices.free_columns
             eta = data_of.get("offset", 0.0)
             if len(free):
-                eta = eta + data_of["X"][:, free] @ columns[free]
+                # a sum of products, not a matrix product: BLAS is slower to link than to run here
+                eta = eta + (data_of["X"][:, free] * columns[free]).sum(axis=1)
             claimed: set[str] = set()
             for factor in matrices.factors:
                 eta = eta + self._group(factor, beta, columns, free, claimed, data_of)
@@ -313,14 +330,21 @@ class BinomialGLM(HasPyMC, HasTorch):
 
         design = self.design(data)
         arrays, matrices = design.arrays, design.state.matrices
-        _require_full_rank(arrays["X"], design.coords["common"])
-        outcome = nets.BinomialLogit.of(arrays["successes"], arrays["trials"])
+        require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
+        outcome = self.outcome_torch(design)
         offset = arrays.get("offset", np.zeros(design.n_obs))
         effects = [
             nets.GroupEffect(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
             for f in matrices.factors
         ]
         return nets.MixedModel(arrays["X"], offset, outcome, effects)
+
+    def outcome_torch(self, data: Any) -> Any:
+        """The outcome in torch: maps logits to a ``torch.distributions.Binomial``."""
+        from bayesmix.blocks import nets
+
+        arrays = self.design(data).arrays
+        return nets.BinomialLogit.of(arrays["successes"], arrays["trials"])
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         matrices: formulas.Matrices = self.design(data).state.matrices
@@ -364,7 +388,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         claimed.update(factor.effects)
         score = data_of[f"score_{name}"]
         if len(free):
-            score = score - data_of[f"cross_{name}"] @ columns[free]
+            score = score - (data_of[f"cross_{name}"] * columns[free]).sum(axis=2)
         coefficients = graph.group_effects(
             name,
             [factor.deviation(effect) for effect in factor.effects],
@@ -373,7 +397,7 @@ class BinomialGLM(HasPyMC, HasTorch):
             correlation=self.prior(f"corr_{name}"),
             parametrization=self.parametrization,
             pivot=(data_of[f"rotation_{name}"], data_of[f"information_{name}"], score),
-            dims=_dims(factor),
+            dims=factor.dims,
         )
         index, effects = data_of[f"index_{name}"], data_of[f"Z_{name}"]
         parts = [
@@ -381,39 +405,6 @@ class BinomialGLM(HasPyMC, HasTorch):
             for j, (effect, value) in enumerate(zip(factor.effects, coefficients, strict=True))
         ]
         return sum(parts)
-
-
-def _dims(factor: formulas.Factor) -> tuple[str, str, str]:
-    return f"{factor.name}_group", f"{factor.name}_effect", f"{factor.name}_effect_other"
-
-
-def _column_labels(terms: tuple[formulas.Term, ...]) -> tuple[str, ...]:
-    return tuple(
-        label
-        for term in terms
-        for label in ([term.name] if term.scalar else [f"{term.name}[{v}]" for v in term.levels])
-    )
-
-
-def _free_columns(matrices: formulas.Matrices) -> Array:
-    """Columns of X whose effects do not vary by group; the others enter through their groups."""
-    varying = {effect for factor in matrices.factors for effect in factor.effects}
-    free = [
-        np.arange(term.columns.start, term.columns.stop)
-        for term in matrices.terms
-        if not (term.scalar and term.name in varying)
-    ]
-    return np.concatenate(free) if free else np.empty(0, dtype=int)
-
-
-def _require_full_rank(columns: Array, labels: tuple[Any, ...]) -> None:
-    """Maximum likelihood has no unique answer when a column is a combination of others."""
-    scaled = columns / np.maximum(np.abs(columns).max(axis=0, initial=0.0), 1e-300)
-    if np.linalg.matrix_rank(scaled) < columns.shape[1]:
-        raise DataError(
-            f"the columns {listed(labels)} are linearly dependent, so the likelihood has no unique "
-            "maximum; drop one, or use method='nuts', whose priors decide between them"
-        )
 
 
 def _spread(params: Params, factor: formulas.Factor) -> tuple[Array, Array]:
@@ -426,6 +417,10 @@ def _check_prior(name: str, prior: object) -> None:
         if not isinstance(prior, LKJ):
             raise SpecError(f"the prior of {name!r} must be an LKJ, got {prior!r}")
     elif not isinstance(prior, Prior):
-        raise SpecError(f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}")
+        raise SpecError(
+            f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+        )
     elif name.startswith("sigma") and prior.support_low < 0:
-        raise SpecError(f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}")
+        raise SpecError(
+            f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}"
+        )

@@ -1,0 +1,1 @@
+"""What the diagnostics are made of: labels, findings, and one function for each check."""

@@ -1,0 +1,370 @@
+"""The command line: ``bayesmix fit``, ``bayesmix compare`` and ``bayesmix doctor``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+import typer
+
+from bayesmix.errors import (
+    BayesmixError,
+    DataError,
+    FitFileError,
+    SpecError,
+    UnknownName,
+    listed,
+    suggestion,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bayesmix.protocols import Method, Model
+    from bayesmix.result import Fit
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from bayesmix import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Bayesian mixtures and hierarchical models, from the command line."""
+    del version
+
+
+@app.command("fit")
+def fit_command(
+    data: Annotated[
+        str, typer.Argument(help="A CSV file, or the name of a data set such as census.")
+    ],
+    formula: Annotated[
+        str | None,
+        typer.Option(help="Such as 'p(high, total) ~ sex + (sex | edu)'."),
+    ] = None,
+    family: Annotated[str, typer.Option(help="The model family.")] = "binomial-glm",
+    method: Annotated[
+        str, typer.Option(help="Such as nuts, laplace or mle; auto is the family's own choice.")
+    ] = "auto",
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same numbers; drawn when absent.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A field of the model; give it as often as needed."),
+    ] = None,
+    method_option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A field of the method, such as draws=2000."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the fit is written.")] = Path("fit.nc"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress bar; print the verdict alone.")
+    ] = False,
+) -> None:
+    """Fit a model to a table and write the fit to a file."""
+    with errors_in_one_line():
+        from bayesmix import workflow
+
+        given = _pairs("--option", option or [])
+        model = _model(family, given if formula is None else _with_formula(given, formula))
+        chosen = _method(model, method, _pairs("--method-option", method_option or []))
+        table = _table(data)
+        _check_writable(out)
+        found = workflow.fit(model, table, method=chosen, seed=seed, progress=not quiet)
+        found.save(out)
+        typer.echo(_as_json(found, out) if as_json else _as_text(found, out, quiet))
+
+
+@app.command("compare")
+def compare_command(
+    fits: Annotated[list[Path], typer.Argument(help="Files that 'bayesmix fit' wrote.")],
+    criterion: Annotated[str, typer.Option(help="loo or waic.")] = "loo",
+    loo: Annotated[
+        str, typer.Option(help="psis never refits, exact always does, auto where it must.")
+    ] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+) -> None:
+    """Rank fits by how well they predict left-out rows."""
+    with errors_in_one_line():
+        from bayesmix import workflow
+        from bayesmix.compare import compare
+
+        named = _names_of(fits)
+        loaded = {name: workflow.load(path) for name, path in named.items()}
+        found = compare(loaded, criterion=criterion, loo=loo)
+        files = {name: str(path) for name, path in named.items()}
+        typer.echo(_dump({**found.to_dict(), "files": files}) if as_json else str(found))
+
+
+@app.command("doctor")
+def doctor_command(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+) -> None:
+    """Look at this installation: what is missing, and why."""
+    from bayesmix.doctor import examine
+
+    found = examine()
+    typer.echo(_dump(found.to_dict()) if as_json else str(found))
+    raise typer.Exit(0 if found.ok else 1)
+
+
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """End the program with status 2 and one sentence for every error raised on purpose."""
+    try:
+        yield
+    except BayesmixError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+
+
+def _pairs(flag: str, given: Iterable[str]) -> dict[str, str]:
+    """``key=value`` texts as a mapping."""
+    pairs: dict[str, str] = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        key = key.strip().replace("-", "_")
+        if not sign or not key:
+            raise SpecError(f"{flag} takes key=value, such as draws=2000; got {text!r}")
+        if key in pairs:
+            raise SpecError(f"{flag} gives {key!r} twice: {pairs[key]!r} and {value!r}")
+        pairs[key] = value.strip()
+    return pairs
+
+
+def _with_formula(options: dict[str, str], formula: str) -> dict[str, str]:
+    if "formula" in options:
+        raise SpecError("the formula is given twice, by --formula and by --option formula=...")
+    return {"formula": formula, **options}
+
+
+def _model(family: str, options: Mapping[str, str]) -> Model:
+    from bayesmix.workflow import models
+
+    by_name = {_kebab(name): kind for name, kind in models().items()}
+    alike = {_letters(name): name for name in by_name}
+    if _letters(family) not in alike:
+        raise UnknownName(f"unknown family {family!r}: {suggestion(_kebab(family), by_name)}")
+    return _built(by_name[alike[_letters(family)]], options)
+
+
+def _method(model: Model, name: str, options: Mapping[str, str]) -> Method:
+    from bayesmix.workflow import methods
+
+    name = model.default_method if name.lower() == "auto" else name.lower()
+    if name not in methods():
+        raise UnknownName(f"unknown method {name!r}: {suggestion(name, methods())}")
+    return _built(methods()[name], options)
+
+
+def _kebab(name: str) -> str:
+    """``BinomialGLM`` as it is typed: ``binomial-glm``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
+    return words.replace("_", "-").lower()
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()
+
+
+def _built(kind: type[Any], options: Mapping[str, str]) -> Any:
+    """A spec out of texts, each converted to the type of its field."""
+    owner, hints = kind.__name__, get_type_hints(kind)
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name in options:
+        if name not in fields:
+            raise SpecError(f"{owner} has no option {name!r}: {suggestion(name, fields)}")
+    missing = [name for name, field in fields.items() if _required(field) and name not in options]
+    if missing:
+        flags = " ".join(
+            "--formula '...'" if m == "formula" else f"--option {m}=..." for m in missing
+        )
+        raise SpecError(f"{owner} needs {listed(missing)}: give {flags}")
+    return kind(**{k: converted(owner, k, text, hints[k]) for k, text in options.items()})
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _truth(text: str) -> bool:
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text.lower() not in known:
+        raise ValueError(text)
+    return known[text.lower()]
+
+
+_READERS: Mapping[type, tuple[Callable[[str], Any], str]] = {
+    bool: (_truth, "true or false"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    str: (str, "a text"),
+}
+
+
+def converted(owner: str, name: str, text: str, hint: Any) -> Any:
+    """A text as the type of a spec's field: int, float, bool, str or None.
+
+    Raises
+    ------
+    SpecError
+        The text is no such value, or the field's type has no text form.
+
+    Examples
+    --------
+    >>> converted("NUTS", "draws", "2000", int)
+    2000
+    """
+    kinds = get_args(hint) or (hint,)
+    if NoneType in kinds and text.lower() == "none":
+        return None
+    readable = [kind for kind in _READERS if kind in kinds]
+    if not readable:
+        raise SpecError(
+            f"{owner}: {name} cannot be given on the command line; call bayesmix.fit in a script"
+        )
+    read, words = _READERS[readable[0]]
+    try:
+        return read(text)
+    except ValueError as error:
+        raise SpecError(f"{owner}: {name} must be {words}, got {text!r}") from error
+
+
+def _table(data: str) -> pd.DataFrame:
+    """A shipped data set by its name, else a CSV file; ``./census`` is always a file."""
+    from bayesmix import datasets
+
+    if data in datasets.names():
+        return datasets.load(data)
+    if not Path(data).exists():
+        raise UnknownName(
+            f"there is no file {data!r}, and no data set of that name: "
+            f"{suggestion(data, datasets.names())}"
+        )
+    return _csv(Path(data))
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    import pandas as pd
+    from pandas.errors import ParserWarning
+
+    try:
+        header = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0]
+        with warnings.catch_warnings():
+            # A row longer than the header would lose its end, or shift every column by one.
+            warnings.simplefilter("error", ParserWarning)
+            table = pd.read_csv(path, index_col=False, low_memory=False)
+    except (OSError, ValueError, ParserWarning) as error:
+        raise DataError(f"{str(path)!r} cannot be read as a CSV file: {error}") from error
+    repeated = header[header.notna() & header.duplicated()].unique()
+    if len(repeated):
+        raise DataError(
+            f"{str(path)!r}: column names must be unique, found twice: {listed(repeated)}"
+        )
+    return table
+
+
+def _check_writable(out: Path) -> None:
+    """Say so before minutes of sampling, not after."""
+    folder = out.parent
+    if not folder.is_dir():
+        raise FitFileError(f"cannot write {str(out)!r}: there is no folder {str(folder)!r}")
+    if out.is_dir():
+        raise FitFileError(f"cannot write {str(out)!r}: it is a folder; name a file in it")
+    if not os.access(folder, os.W_OK):
+        raise FitFileError(f"cannot write {str(out)!r}: no permission to write in {str(folder)!r}")
+
+
+def _names_of(paths: list[Path]) -> dict[str, Path]:
+    """Fits are called by their file's stem, or by the whole path where two stems are the same."""
+    stems = [path.stem for path in paths]
+    names = [str(p) if stems.count(p.stem) > 1 else p.stem for p in paths]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise SpecError(f"compare was given {listed(repeated)} more than once; give each fit once")
+    return dict(zip(names, paths, strict=True))
+
+
+def _dump(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def _as_json(found: Fit, path: Path) -> str:
+    attrs = found.tree.attrs
+    rows = found.summary().to_dict("index")
+    summary = {
+        str(label): {str(k): v if math.isfinite(v) else None for k, v in row.items()}
+        for label, row in rows.items()
+    }
+    return _dump(
+        {
+            "model": json.loads(attrs["model"]),
+            "method": json.loads(attrs["method"]),
+            "seed": found.seed,
+            "wall_seconds": float(attrs["wall_seconds"]),
+            "path": str(path),
+            "summary": summary,
+            "diagnosis": found.diagnose().to_dict(),
+        }
+    )
+
+
+def _as_text(found: Fit, path: Path, quiet: bool) -> str:
+    diagnosis = found.diagnose()
+    if quiet:
+        return diagnosis.verdict
+    seconds, rows = float(found.tree.attrs["wall_seconds"]), found.design.n_obs
+    head = f"{found.model}\n{found.method}\n{rows} rows, seed {found.seed}, {seconds:.1f} s"
+    return "\n\n".join([head, readable(found.summary()), str(diagnosis), f"The fit is in {path}."])
+
+
+def readable(summary: pd.DataFrame) -> str:
+    """A summary as text: three decimals, effective sample sizes as whole numbers."""
+    whole = [name for name in summary.columns if str(name).startswith("ess")]
+    return summary.to_string(
+        float_format=_number, formatters={name: "{:.0f}".format for name in whole}
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.2g}"
+
+
+if __name__ == "__main__":
+    app()

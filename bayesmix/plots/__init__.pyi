@@ -1,0 +1,11 @@
+from .chains import autocorrelation as autocorrelation
+from .chains import energy as energy
+from .chains import geweke as geweke
+from .groups import effect_by_group as effect_by_group
+from .groups import shrinkage as shrinkage
+from .optimisation import objective as objective
+from .pairs import pair as pair
+from .posterior import forest as forest
+from .posterior import prior_posterior as prior_posterior
+from .traces import trace as trace
+from .validation import posterior_validation as posterior_validation

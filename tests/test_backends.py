@@ -1,0 +1,219 @@
+"""NumPy, PyMC and torch are three readings of one equation: they agree to rounding."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bayesmix as bm
+from bayesmix import rng as random
+from bayesmix.blocks import groups
+from bayesmix.blocks.target import target
+from bayesmix.priors import LOG_2PI
+
+FORMULAS = [
+    "p(high, total) ~ sex",
+    "p(high, total) ~ 0 + edu + sex",
+    "p(high, total) ~ sex + (1 | edu)",
+    "p(high, total) ~ sex + (sex | edu)",
+    "p(high, total) ~ sex + z + offset(w) + (sex + z | edu) + (1 | region)",
+]
+
+
+def table():
+    """The census with two made-up predictors and a second grouping factor."""
+    data = bm.datasets.census()
+    extra = random.stream(5, "extra")
+    return data.assign(
+        z=extra.normal(size=len(data)),
+        w=extra.normal(size=len(data)),
+        region=[f"r{i % 3}" for i in range(len(data))],
+    )
+
+
+def built(formula, parametrization):
+    """A model, its design, and the target density over the unconstrained space."""
+    model = bm.BinomialGLM(formula, parametrization=parametrization)
+    return model, model.design(table())
+
+
+def coefficient_volume(model, design, params):
+    """log |d(free) / d(coefficients)| of the group effects, parametrization by parametrization."""
+    total = np.zeros(len(next(iter(params.values()))))
+    for factor in design.state.matrices.factors:
+        sigma, n = params[f"sigma_{factor.name}"], len(factor.effects)
+        corr = params[f"corr_{factor.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
+        covariance = sigma[:, :, None] * corr * sigma[:, None, :]
+        if model.parametrization == "centered":
+            continue
+        if model.parametrization == "noncentered":
+            log_det = np.linalg.slogdet(covariance)[1] / 2
+            total += len(factor.levels) * log_det
+            continue
+        rotation = design.arrays[f"rotation_{factor.name}"]
+        information = design.arrays[f"information_{factor.name}"]
+        rotated = rotation[None] @ covariance[:, None] @ rotation.transpose(0, 2, 1)[None]
+        spread = np.diagonal(np.linalg.cholesky(rotated), axis1=2, axis2=3)
+        total += np.log(spread / np.sqrt(1 + spread**2 * information)).sum(axis=(1, 2))
+    return total
+
+
+def correlation_volume(model, design, params):
+    """log |d(partial correlations on (0, 1)) / d(correlations)|, from the two normalised priors."""
+    from scipy.stats import beta
+
+    total = np.zeros(len(next(iter(params.values()))))
+    for factor in design.state.matrices.factors:
+        n = len(factor.effects)
+        if n > 1:
+            prior, corr = model.prior(f"corr_{factor.name}"), params[f"corr_{factor.name}"]
+            unit = (groups.partial_correlations(corr) + 1) / 2
+            shape = prior.shapes(n)
+            total += beta(shape, shape).logpdf(unit).sum(axis=1)
+            total -= groups.lkj_log_density(corr, prior)
+    return total
+
+
+@pytest.mark.parametrize("parametrization", ["mixed", "centered", "noncentered"])
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_pymc_density_equals_numpy_prior_and_likelihood(formula, parametrization):
+    """The native target equals NumPy's log prior + likelihood, up to the change of variables."""
+    model, design = built(formula, parametrization)
+    density = target(model, design, jacobian=False)
+    points = density.initial + random.stream(1, "points").normal(0, 0.7, (20, density.n_dim))
+    params = density.expand(points)
+    native = np.array([density.log_density(point)[0] for point in points])
+    numpy = model.log_prior(params, design) + model.log_density(params, design).sum(axis=1)
+    numpy += coefficient_volume(model, design, params) + correlation_volume(model, design, params)
+    # mixed squares (deviation / spread), which reaches 1e3 at these points: a digit is lost there
+    np.testing.assert_allclose(native, numpy, rtol=1e-9 if parametrization == "mixed" else 1e-10)
+
+
+@pytest.mark.parametrize("parametrization", ["mixed", "centered", "noncentered"])
+def test_native_gradient_equals_finite_differences(parametrization):
+    """The gradient that the sampler uses is that of the density that it sees."""
+    _, design = built(FORMULAS[3], parametrization)
+    density = target(bm.BinomialGLM(FORMULAS[3], parametrization=parametrization), design)
+    point = density.initial + random.stream(2, "point").normal(0, 0.5, density.n_dim)
+    _, gradient = density.log_density(point)
+    for i in range(density.n_dim):
+        shift = np.zeros(density.n_dim)
+        shift[i] = 1e-5
+        up, down = density.log_density(point + shift)[0], density.log_density(point - shift)[0]
+        assert (up - down) / 2e-5 == pytest.approx(gradient[i], rel=1e-5, abs=1e-4)
+
+
+@pytest.mark.parametrize("formula", FORMULAS)
+def test_torch_log_probability_equals_numpy(formula):
+    """At prior draws torch gives the pointwise log-likelihood of the NumPy equation."""
+    import torch
+
+    model, design = built(formula, "mixed")
+    params = model.draw_prior(design, random.stream(3, "prior"), 10)
+    params = {name: np.clip(value, -4, 4) for name, value in params.items()}
+    logits = torch.as_tensor(model.linear_predictor(params, design))
+    outcome = model.outcome_torch(design)
+    np.testing.assert_allclose(
+        outcome.log_prob(logits).numpy(), model.log_density(params, design), rtol=1e-10
+    )
+    np.testing.assert_allclose(
+        outcome.log_prob(logits).numpy(),
+        outcome.distribution(logits).log_prob(outcome.successes).numpy(),
+        rtol=1e-9,
+    )
+
+
+def test_torch_linear_predictor_equals_numpy():
+    """Fixed and group effects enter the torch module as they enter the NumPy equation."""
+    import torch
+
+    model, design = built(FORMULAS[4], "mixed")
+    module = model.torch_module(design)
+    generator = random.stream(4, "module")
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.as_tensor(generator.normal(0, 0.3, parameter.shape)))
+    params, _ = model.from_torch(module, design)
+    rows = [effect.rows() for effect in module.effects]
+    theirs = module._logits(rows, module.mode).detach().numpy()
+    ours = model.linear_predictor({k: np.asarray(v)[None] for k, v in params.items()}, design)[0]
+    np.testing.assert_allclose(theirs, ours, rtol=1e-10)
+
+
+def test_lkj_density_in_two_dimensions_is_the_beta_of_the_correlation():
+    """In two dimensions LKJ(eta) is (r + 1)/2 ~ Beta(eta, eta), a closed form."""
+    from scipy.stats import beta
+
+    r = np.linspace(-0.9, 0.9, 7)
+    corr = np.array([[[1, x], [x, 1]] for x in r])
+    ours = groups.lkj_log_density(corr, bm.LKJ(2.0))
+    np.testing.assert_allclose(ours, beta(2, 2).logpdf((r + 1) / 2) - np.log(2), rtol=1e-12)
+
+
+def test_lkj_density_in_three_dimensions_integrates_to_one():
+    """Monte Carlo over the cube of correlations: the mass is 1 within 4 standard errors."""
+    generator = random.stream(6, "cube")
+    r = generator.uniform(-1, 1, (200_000, 3))
+    corr = np.tile(np.eye(3), (len(r), 1, 1))
+    for column, (i, j) in enumerate([(0, 1), (0, 2), (1, 2)]):
+        corr[:, i, j] = corr[:, j, i] = r[:, column]
+    inside = np.linalg.eigvalsh(corr).min(axis=1) > 0
+    density = np.zeros(len(r))
+    density[inside] = 8 * np.exp(groups.lkj_log_density(corr[inside], bm.LKJ(2.0)))
+    assert abs(density.mean() - 1) < 4 * density.std() / np.sqrt(len(r))
+
+
+def test_group_density_is_the_multivariate_normal():
+    """The sum over groups equals scipy's multivariate normal."""
+    from scipy.stats import multivariate_normal
+
+    generator = random.stream(7, "groups")
+    corr = groups.lkj_draw(generator, bm.LKJ(2.0), 3, 2)
+    sigma, deviation = generator.uniform(0.5, 2, (3, 2)), generator.normal(size=(3, 5, 2))
+    for s in range(3):
+        covariance = np.outer(sigma[s], sigma[s]) * corr[s]
+        expected = multivariate_normal([0, 0], covariance).logpdf(deviation[s]).sum()
+        found = groups.log_density(deviation, sigma, corr)[s]
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+CALLS_BACK = """
+import numpy as np, pymc as pm, pytensor.tensor as pt
+import bayesmix as bm
+from bayesmix.blocks.target import target
+
+class Direct(bm.BinomialGLM):
+    def pymc_model(self, data):
+        arrays = self.design(data).arrays
+        with pm.Model() as model:
+            X, n, y = (pm.Data(k, arrays[k]) for k in ("X", "trials", "successes"))
+            b = [pm.Normal("Intercept"), pm.TruncatedNormal("sex", 0.3, 1, lower=-1)]
+            pm.Binomial("high", n=n, logit_p=X @ pt.stack(b), observed=y)
+        return model
+
+model = Direct("p(high, total) ~ sex")
+density = target(model, model.design(bm.datasets.census()))
+print(repr(density.log_density(np.array([0.1, 0.2]))))
+"""
+
+
+def test_native_code_that_calls_libraries_survives_the_process(tmp_path, monkeypatch):
+    """A BLAS product and scipy's log_ndtr, whose addresses differ in every process, link again."""
+    monkeypatch.setenv("BAYESMIX_CACHE", str(tmp_path))
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", CALLS_BACK], capture_output=True, text=True, check=True
+        )
+        for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert "inf" not in runs[0].stdout
+    assert len(list((tmp_path / "targets").iterdir())) == 1
+
+
+def test_log_2pi_is_the_constant_of_the_normal():
+    """One constant, one place."""
+    assert pytest.approx(np.log(2 * np.pi)) == LOG_2PI
