@@ -26,8 +26,9 @@ test: $(VENV)/.ready-dev ## Check style and types, then run the tests
 test-slow: $(VENV)/.ready-dev ## Run the slow tests: long chains, simulation-based calibration
 	@$(PY) -m pytest -m slow
 
-bench: $(VENV)/.ready-dev ## Run the benchmarks
+bench: $(VENV)/.ready-dev ## Time the census beside other samplers, by turns; prints ratios
 	@$(PY) -m pytest tests/benchmarks -m benchmark
+	@$(PY) tests/benchmarks/census_peers.py --runs 3 --install
 
 clean: ## Remove .venv, build/ and every cache
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks

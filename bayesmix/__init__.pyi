@@ -1,7 +1,11 @@
+from . import calibrate as calibrate
 from . import datasets as datasets
 from . import errors as errors
 from . import plots as plots
 from . import priors as priors
+from . import scoring as scoring
+from .comparison import Comparison as Comparison
+from .comparison import compare as compare
 from .inference.advi import ADVI as ADVI
 from .inference.laplace import Laplace as Laplace
 from .inference.map import MAP as MAP

@@ -121,7 +121,7 @@ def compare_command(
     """Rank fits by how well they predict left-out rows."""
     with errors_in_one_line():
         from bayesmix import workflow
-        from bayesmix.compare import compare
+        from bayesmix.comparison import compare
 
         named = _names_of(fits)
         loaded = {name: workflow.load(path) for name, path in named.items()}

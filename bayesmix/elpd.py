@@ -227,7 +227,9 @@ def bridge(unseen: Array, seen: Array) -> tuple[float, float]:
         size**2 * part.var() / _effective(part, False)
         for size, part in ((below.size, below.mean(axis=0)), (above.size, above))
     ]
-    return float(c), math.sqrt(sum(noise)) / float(slope)
+    # without overlap c lies anywhere between the two sets, and their spread says nothing about it
+    gap = max(float(seen.min() - unseen.max()), 0.0) / math.sqrt(12)
+    return float(c), math.hypot(math.sqrt(sum(noise)) / float(slope), gap)
 
 
 def named(fit: Fit, rows: Sequence[int] | Array) -> str:

@@ -23,6 +23,11 @@ def _pymc() -> Any:
     return pymc
 
 
+def _exact(value: float) -> Any:
+    """A constant that PyTensor keeps in double precision; it narrows plain Python floats."""
+    return np.float64(value)
+
+
 class Prior(ABC):
     """A univariate prior: ``log_density`` and ``draw`` in NumPy, ``pymc`` inside a PyMC model."""
 
@@ -72,7 +77,7 @@ class Normal(Prior):
         return rng.normal(self.loc, self.scale, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        return _pymc().Normal(name, self.loc, self.scale, **kwargs)
+        return _pymc().Normal(name, _exact(self.loc), _exact(self.scale), **kwargs)
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class HalfCauchy(Prior):
         return np.abs(self.scale * rng.standard_cauchy(shape))
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        return _pymc().HalfCauchy(name, self.scale, **kwargs)
+        return _pymc().HalfCauchy(name, _exact(self.scale), **kwargs)
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,7 @@ class HalfNormal(Prior):
         return np.abs(rng.normal(0.0, self.scale, shape))
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        return _pymc().HalfNormal(name, self.scale, **kwargs)
+        return _pymc().HalfNormal(name, _exact(self.scale), **kwargs)
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ class Exponential(Prior):
         return rng.exponential(self.scale, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        return _pymc().Exponential(name, scale=self.scale, **kwargs)
+        return _pymc().Exponential(name, scale=_exact(self.scale), **kwargs)
 
 
 @dataclass(frozen=True)
@@ -177,7 +182,9 @@ class StudentT(Prior):
         return self.loc + self.scale * rng.standard_t(self.df, shape)
 
     def pymc(self, name: str, **kwargs: Any) -> Any:
-        return _pymc().StudentT(name, nu=self.df, mu=self.loc, sigma=self.scale, **kwargs)
+        return _pymc().StudentT(
+            name, nu=_exact(self.df), mu=_exact(self.loc), sigma=_exact(self.scale), **kwargs
+        )
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,9 @@ def _plain_type(column: pd.Series) -> pd.Series:
     """The same values in a type that NumPy and a netCDF file know."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
+        texts = dtype.categories.astype(str)
         plain = pd.api.types.infer_dtype(dtype.categories) in _CATEGORIES
-        return column if plain else column.cat.rename_categories(dtype.categories.astype(str))
+        return column if plain or texts.has_duplicates else column.cat.rename_categories(texts)
     if not isinstance(dtype, np.dtype) and not column.hasnans:
         if dtype.kind in "iufb":
             return column.astype(f"{dtype.kind}{getattr(dtype, 'itemsize', 8)}")

@@ -27,9 +27,9 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
         The folder does not exist or the file cannot be written.
     """
     path = as_path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise FitFileError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise FitFileError(
             f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; make it first"
         )
@@ -55,8 +55,8 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
         There is no such file, it is cut short or foreign, or another version wrote it.
     """
     path = as_path(path)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no file"
+    if not os.path.isfile(path):
+        what = "a folder" if os.path.isdir(path) else "no file"
         raise FitFileError(
             f"there is no fit at {str(path)!r}: it is {what}; give a file that Fit.save wrote"
         )

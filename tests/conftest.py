@@ -12,8 +12,9 @@ from bayesmix import datasets
 
 TESTS = Path(__file__).resolve().parent
 
-# Scripts of other samplers, each with an environment of its own: not tests.
-collect_ignore_glob = ["benchmarks/peers/*"]
+# Not to be searched for examples: the scripts of other samplers, which have environments of their
+# own, and the conftest files, which would all be imported under one name.
+collect_ignore_glob = ["benchmarks/peers/*", "*conftest.py"]
 
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.load_profile("fixed")

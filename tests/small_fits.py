@@ -12,8 +12,9 @@ import pytest
 import xarray as xr
 
 import bayesmix as bm
-from bayesmix import workflow
-from bayesmix.protocols import Method, Model
+from bayesmix import schema, specs, storage, workflow
+from bayesmix.protocols import Method, Model, Posterior
+from bayesmix.rng import stream
 
 FORMULA = "p(high, total) ~ sex + (1 | edu)"
 
@@ -73,6 +74,26 @@ def fitted(family: str, method: str, seed: int = 1) -> bm.Fit:
     """The example of a family, fitted cheaply; the same object at every call."""
     model, data = example(family)
     return bm.fit(model, data, method=cheap(method), seed=seed, progress=False)
+
+
+def from_prior(formula: str, data: Any, *, draws: int = 40, seed: int = 1) -> bm.Fit:
+    """A result as a sampler would leave it, with draws from the prior: costs milliseconds."""
+    model = bm.BinomialGLM(formula)
+    design = model.design(data)
+    values = model.draw_prior(design, stream(seed, "prior"), draws)
+    shape = (2, draws // 2)
+    params = {name: value.reshape(*shape, *value.shape[1:]) for name, value in values.items()}
+    stats = {"lp": np.linspace(-3.0, -2.0, draws).reshape(shape)}
+    result = Posterior(params, stats, {"lp": ("chain", "draw")}, True, attrs={"engine": "mcmc"})
+    tree = schema.build_tree(result, model, design)
+    tree.attrs |= {
+        "bayesmix_format": storage.FORMAT,
+        "model": specs.to_json(model),
+        "method": specs.to_json(cheap("nuts")),
+        "seed": seed,
+        "wall_seconds": 0.5,
+    }
+    return bm.Fit(model, cheap("nuts"), tree)
 
 
 def quick(formula: str, data: Any, **options: Any) -> bm.Fit:

@@ -26,7 +26,7 @@ FLOORS = [
 TOP = len(FLOORS)
 
 # Modules that are the inside of another one count as that one.
-PARTS = {"checks": "diagnostics", "elpd": "compare"}
+PARTS = {"checks": "diagnostics", "elpd": "comparison"}
 
 # Who may import what, at the top of a module or inside a function. A library that is not named
 # here is free to all.
@@ -37,7 +37,7 @@ ROOMS = {
     "numba": {"blocks", "inference", "doctor"},
     "torch": {"rng", "blocks", "models", "inference", "doctor"},
     "zuko": {"blocks", "models", "inference"},
-    "arviz": {"diagnostics", "compare", "plots"},
+    "arviz": {"diagnostics", "comparison", "plots"},
     "matplotlib": {"plots"},
     "sklearn": {"datasets", "scoring"},
 }

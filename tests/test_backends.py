@@ -88,8 +88,7 @@ def test_pymc_density_equals_numpy_prior_and_likelihood(formula, parametrization
     native = np.array([density.log_density(point)[0] for point in points])
     numpy = model.log_prior(params, design) + model.log_density(params, design).sum(axis=1)
     numpy += coefficient_volume(model, design, params) + correlation_volume(model, design, params)
-    # mixed squares (deviation / spread), which reaches 1e3 at these points: a digit is lost there
-    np.testing.assert_allclose(native, numpy, rtol=1e-9 if parametrization == "mixed" else 1e-10)
+    np.testing.assert_allclose(native, numpy, rtol=1e-10)
 
 
 @pytest.mark.parametrize("parametrization", ["mixed", "centered", "noncentered"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 from typing import Any
 
@@ -96,7 +96,7 @@ def test_same_stream_same_draws(prior: Prior) -> None:
 
 
 def test_pymc_twins_have_the_same_density() -> None:
-    """In PyMC every prior has the log density that NumPy computes, to 1e-10."""
+    """PyMC has every prior of NumPy: its shape to 1e-10, its constant to 1e-8."""
     import pymc as pm
     import pytensor
 
@@ -106,7 +106,12 @@ def test_pymc_twins_have_the_same_density() -> None:
     graphs = [pm.logp(twin, grid) for twin in twins]
     found = pytensor.function([], graphs, mode="FAST_COMPILE")()
     for (prior, _), values in zip(PAIRS, found, strict=True):
-        np.testing.assert_allclose(values, prior.log_density(grid), rtol=1e-10, err_msg=repr(prior))
+        ours = prior.log_density(grid)
+        # PyMC takes log(2) of a half-Cauchy in single precision: a constant, 2e-9 off
+        np.testing.assert_allclose(values, ours, rtol=0, atol=1e-8, err_msg=repr(prior))
+        inside = np.isfinite(ours)
+        shape = (values - values[inside][0])[inside], (ours - ours[inside][0])[inside]
+        np.testing.assert_allclose(*shape, rtol=1e-10, atol=1e-14, err_msg=repr(prior))
 
 
 def test_pymc_twins_take_a_name_and_dims() -> None:
@@ -130,11 +135,10 @@ def test_json_round_trip(prior: object) -> None:
     assert specs.to_json(back) == specs.to_json(prior)
 
 
-def test_whole_numbers_and_floats_are_one_prior() -> None:
-    """``Normal(0, 10)`` and ``Normal(0.0, 10.0)`` are equal, so that a cached fit is found."""
-    assert Normal(0, 10) == Normal(0.0, 10.0)
-    assert specs.to_json(Normal(0, 10)) == specs.to_json(Normal(0.0, 10.0))
-    assert json.loads(specs.to_json(LKJ(2)))["eta"] == 2.0
+@pytest.mark.parametrize("prior", [*(p for p, _ in PAIRS), LKJ(2), StudentT(4, 0, 1)], ids=repr)
+def test_fields_are_floats(prior: Any) -> None:
+    """Whole numbers become floats, so that ``Normal(0, 10)`` and ``Normal(0.0, 10.0)`` are one."""
+    assert {type(value) for value in dataclasses.astuple(prior)} == {float}
 
 
 def test_priors_are_frozen() -> None:
@@ -187,7 +191,7 @@ def test_every_prior_is_tested() -> None:
 
 def test_pairs_run_row_by_row() -> None:
     """The partial correlations of n variables are stored by first, then second variable."""
-    assert priors.pairs(3) == [(0, 1), (0, 2), (1, 2)]
+    assert priors.pairs(4) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
     assert priors.pairs(1) == []
     assert len(priors.pairs(5)) == len(LKJ(1).shapes(5)) == 10
 

@@ -173,7 +173,8 @@ def autocorrelation(draws: Any) -> Array:
     chains = _by_parameter(draws)
     size = chains.shape[-1]
     with np.errstate(all="ignore"):
-        covariance = np.fft.irfft(_power(chains), n=_fast_length(2 * size))[..., :size]
+        power = np.square(np.abs(_waves(chains)))
+        covariance = np.fft.irfft(power, n=_fast_length(2 * size))[..., :size]
         moves = np.ptp(chains, axis=-1, keepdims=True) > 0
         return np.where(moves, covariance / covariance[..., :1], np.nan).transpose(1, 2, 0)
 
@@ -297,17 +298,18 @@ def _fast_length(least: int) -> int:
         least += 1
 
 
-def _power(chains: Array) -> Array:
-    """Squared Fourier amplitudes of the centred chains, padded against wrapping around."""
+def _waves(chains: Array) -> NDArray[np.complex128]:
+    """Fourier amplitudes of the centred chains, padded against wrapping around."""
     centred = chains - chains.mean(axis=-1, keepdims=True)
-    waves = np.fft.rfft(centred, n=_fast_length(2 * chains.shape[-1]))
-    return waves.real**2 + waves.imag**2
+    return np.fft.rfft(centred, n=_fast_length(2 * chains.shape[-1]))
 
 
 def _autocorrelation_between_chains(chains: Array) -> Array:
     """The paper's eq. 10, (parameter, lag): between-chain variance counts as correlation."""
     _, m, n = chains.shape
-    power = _power(chains).mean(axis=1)
+    parts = _waves(chains).view(float)
+    squares = np.einsum("pcf,pcf->pf", parts, parts) / m
+    power = squares[:, ::2] + squares[:, 1::2]
     covariance = np.fft.irfft(power, n=_fast_length(2 * n))[:, :n] / n
     within = covariance[:, :1] * n / (n - 1)
     total = covariance[:, :1].copy()

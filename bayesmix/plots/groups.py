@@ -67,16 +67,16 @@ def shrinkage(
     cells = rows.cells(fit, "shrinkage()")
     sides, quantity = _sides(cells, effect, names)
     params, population = rows.draws_and_population(fit, factor)
-    index, n_groups = cells.of_group(factor), fit.tree["posterior"].sizes[f"{factor}_group"]
+    index, levels = cells.of_group(factor), rows.group_levels(fit, factor)
+    n_groups = len(levels)
     observed, error = _observed(cells, index, n_groups, sides)
     posterior = _expected(cells, cells.curves(params)["probability"], index, n_groups, sides)
     target = _expected(cells, cells.curves(population)["probability"], index, n_groups, sides)
     order = [g for g in np.argsort(-error, kind="stable") if np.isfinite(error[g])]
-    levels = fit.tree["posterior"][f"{factor}_group"].to_numpy()
     ticks = [rows.printed(factor, levels[g], names) for g in order]
     figure, axes = _shrinkage_panels(ticks, factor, quantity)
     for y, g in enumerate(order):
-        _shrink(axes, y, observed[g], error[g], posterior[:, g], target[:, g].mean())
+        _shrink(axes, y, float(observed[g]), float(error[g]), posterior[:, g], target[:, g].mean())
     axes[1].set_xlim(0, 1.08 * axes[1].dataLim.x1)
     return figure
 
@@ -254,7 +254,7 @@ def effect_by_group(
     rows.check_column(effect, cells.table, "effect")
     low, high = _low_and_high(cells.table[effect], values)
     params, population = rows.draws_and_population(fit, factor)
-    index, levels = cells.of_group(factor), fit.tree["posterior"][f"{factor}_group"].to_numpy()
+    index, levels = cells.of_group(factor), rows.group_levels(fit, factor)
     present = np.flatnonzero(np.bincount(index, cells.trials, len(levels)))
     member = np.eye(len(levels))[index][:, present] * cells.trials[:, None]
     ticks = [rows.printed(factor, levels[g], names) for g in present]

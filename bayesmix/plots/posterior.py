@@ -199,9 +199,9 @@ def _two_densities(axes: Axes, prior: Array, posterior: Array, *, correlation: b
     low, high, bounds = _window(prior, posterior, correlation=correlation)
     for i, (name, values) in enumerate((("prior", prior), ("posterior", posterior))):
         x, density = kernel_density(values, low, high, bounds=bounds)
-        look = {"color": style.GREY, "linestyle": "--"} if i == 0 else {"color": style.colour(0)}
-        axes.plot(x, density, label=name, **look)
-        axes.fill_between(x, density, alpha=0.2, linewidth=0, color=look["color"])
+        shade = style.GREY if i == 0 else style.colour(0)
+        axes.plot(x, density, label=name, color=shade, linestyle="--" if i == 0 else "-")
+        axes.fill_between(x, density, alpha=0.2, linewidth=0, color=shade)
     axes.set_xlim(low, high)
     axes.set_ylim(bottom=0)
     axes.locator_params(nbins=5)

@@ -97,13 +97,18 @@ def check_column(column: Any, data: pd.DataFrame, what: str) -> str:
 
 def printed(column: str, value: Any, labels: Labels) -> str:
     """The name to print for a value of a column."""
-    return str(labels.get(column, {}).get(value, value))
+    return _named(column, value, labels) or str(value)
 
 
 def titled(column: str, value: Any, labels: Labels) -> str:
     """A value that is read away from its column: its own name, else ``sex 1``."""
-    name = labels.get(column, {}).get(value)
-    return f"{column} {value}" if name is None else str(name)
+    return _named(column, value, labels) or f"{column} {value}"
+
+
+def _named(column: str, value: Any, labels: Labels) -> str | None:
+    """As given; by text, because groups of a fit are named by text, whatever the column held."""
+    names = {str(key): str(name) for key, name in labels.get(column, {}).items()}
+    return names.get(str(value))
 
 
 def levels(column: pd.Series) -> list[Any]:
@@ -225,6 +230,13 @@ def grouping_factor(fit: Fit, by: Any, what: str) -> str:
     if by not in factors:
         raise UnknownName(f"{what}: no group effects by {by!r}: {suggestion(str(by), factors)}")
     return str(by)
+
+
+def group_levels(fit: Fit, factor: str) -> list[str]:
+    """Names of a factor's groups, in the order of their positions."""
+    posterior = fit.tree["posterior"].to_dataset()
+    deviation = next(v for k, v in posterior.data_vars.items() if str(k).endswith(f"|{factor}"))
+    return [str(level) for level in deviation[deviation.dims[-1]].to_numpy()]
 
 
 def draws_and_population(fit: Fit, factor: str) -> tuple[Params, Params]:

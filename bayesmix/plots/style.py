@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from bayesmix.protocols import Array
@@ -30,7 +31,7 @@ LINES: tuple[Any, ...] = ("-", "--", "-.", (0, (1.2, 0.8)))
 OUTER, INNER = (0.05, 0.95), (0.25, 0.75)
 """Quantiles of the thin 90 % and the thick 50 % interval."""
 
-RC = {
+RC: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": "0.4",
     "axes.formatter.useoffset": False,
@@ -81,7 +82,8 @@ def panels(
     rows: int, columns: int = 1, *, height: float, width: float = WIDTH, **options: Any
 ) -> tuple[Figure, Array]:
     """A figure and its axes, shape (rows, columns); ``height`` and ``width`` in inches."""
-    figure = Drawing(figsize=(width, height), layout="constrained")
+    layout = ConstrainedLayoutEngine(hspace=0.05)
+    figure = Drawing(figsize=(width, height), layout=layout)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -92,7 +94,6 @@ def tiles(
     columns = min(columns, count)
     rows = -(-count // columns)
     figure, grid = panels(rows, columns, height=height * rows + 0.6, **options)
-    figure.get_layout_engine().set(hspace=0.07)
     axes = list(grid.ravel())
     for unused in axes[count:]:
         unused.remove()

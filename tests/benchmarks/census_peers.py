@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import Any
 
 from contest import Contestant, Settings, by_turns, launch, measure_sampler
-from peer_table import OURS, best_peer, cell, column, ratio, render, spread, summarise
+from peer_table import (
+    OURS,
+    best_peer,
+    cell,
+    column,
+    ratio,
+    render,
+    render_extras,
+    spread,
+    summarise,
+)
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -140,14 +150,10 @@ def tell(report: dict[str, Any]) -> str:
     lines = [render(report["table"], report["absent"], report["notes"])]
     best = best_peer(report["table"])
     if best and OURS in report["table"]:
-        ratios = report["table"][best]["ours_over_peer"]
-        lines.append(
-            f"best peer by ESS/s: {best}; ours has {cell(ratios['ess_per_second'], '.2f')}"
-            " times its ESS per second (goal: 5)"
-        )
-    for part in ("import", "second_fit", "maximum_likelihood"):
-        if part in report:
-            lines.append(f"{part}: {json.dumps(report[part], default=str)}")
+        times = cell(report["table"][best]["ours_over_peer"]["ess_per_second"], ".2f")
+        lines.append(f"best peer by ESS/s: {best}; ours over it: {times} (goal 5)")
+    if "import" in report:
+        lines += render_extras(report)
     return "\n".join(lines)
 
 

@@ -78,11 +78,16 @@ def listen(
         # The whole group: a worker that outlived its parent would hold the pipe open.
         killer = Timer(timeout, os.killpg, (process.pid, SIGKILL))
         killer.start()
-        for line in process.stdout or ():
-            if line.startswith(SIGNAL):
-                wall = perf_counter() - start
-                said = json.loads(line.removeprefix(SIGNAL)) | {"wall": wall}
-        killer.cancel()
+        try:
+            for line in process.stdout or ():
+                if line.startswith(SIGNAL):
+                    wall = perf_counter() - start
+                    said = json.loads(line.removeprefix(SIGNAL)) | {"wall": wall}
+        except BaseException:
+            os.killpg(process.pid, SIGKILL)
+            raise
+        finally:
+            killer.cancel()
     return process.returncode, said
 
 

@@ -12,6 +12,7 @@ Spread = dict[str, float]
 MEASURES = ("wall", "ess_bulk", "ess_tail", "rhat", "divergences", "ess_per_second")
 RATIOS = ("wall", "ess_per_second")
 OURS = "bayesmix"
+EXTRAS = ("import", "second_fit", "maximum_likelihood")
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -91,3 +92,27 @@ def row(name: str, own: Mapping[str, Any]) -> tuple[str, ...]:
 def cell(values: Spread, form: str) -> str:
     """``median (min-max)``."""
     return f"{values['median']:{form}} ({values['min']:{form}}-{values['max']:{form}})"
+
+
+def render_extras(report: Mapping[str, Any]) -> list[str]:
+    """Import, second fit and maximum likelihood, a line each; an absent one with its reason."""
+    lines = [
+        *seconds("import bayesmix (goal 0.25)", report["import"], "seconds"),
+        *seconds("second fit, new data (goal 0.5)", report["second_fit"], "second"),
+        *seconds("second fit, diagnosed", report["second_fit"], "second_diagnosed"),
+    ]
+    likelihood = report["maximum_likelihood"]
+    for name in ("bayesmix-mle", "lme4"):
+        lines += seconds(f"maximum likelihood, {name}", likelihood.get(name, {}), "wall")
+    if "ours_minus_lme4" in likelihood:
+        worst = max(map(abs, likelihood["ours_minus_lme4"].values()))
+        times = cell(likelihood["ours_over_lme4_wall"], ".2f")
+        lines.append(f"bayesmix-mle over lme4: {times} in wall time; estimates within {worst:.1e}")
+    absent = [report[part].get("absent", {}) for part in EXTRAS]
+    lines += [f"{name}: absent ({why})" for part in absent for name, why in part.items()]
+    return lines
+
+
+def seconds(what: str, part: Mapping[str, Any], key: str) -> list[str]:
+    """One line of a spread of seconds; none where it was not measured."""
+    return [f"{what}: {cell(part[key], '.3f')} s"] if key in part else []

@@ -75,6 +75,26 @@ def test_absent_contestant_stands_in_the_table() -> None:
     assert "note, rstanarm: another prior" in text
 
 
+def test_extras_are_told_or_named_as_absent() -> None:
+    """A spread is a line of seconds, the worst estimate is named, and what failed has a reason."""
+    one = peer_table.spread([0.25])
+    report = {
+        "import": {"seconds": one},
+        "second_fit": {"absent": {"bayesmix-again": "broke"}},
+        "maximum_likelihood": {
+            "bayesmix-mle": {"wall": one},
+            "lme4": {"wall": one},
+            "ours_over_lme4_wall": peer_table.spread([1.0]),
+            "ours_minus_lme4": {"a": 1e-7, "b": -2e-5},
+        },
+    }
+    text = "\n".join(peer_table.render_extras(report))
+    assert "import bayesmix (goal 0.25): 0.250 (0.250-0.250) s" in text
+    assert "estimates within 2.0e-05" in text
+    assert "bayesmix-again: absent (broke)" in text
+    assert "second fit" not in text
+
+
 def test_contestants_take_turns_after_an_uncounted_round(tmp_path: Path) -> None:
     """A B A B A B, new seeds each round, and the first round is not in the result."""
     seen: list[tuple[str, int]] = []

@@ -148,6 +148,14 @@ def test_validation_refuses_more_groups_than_a_page() -> None:
     assert len(marked(posterior_validation(fit).axes[0], "observed")) <= rows.MOST_GROUPS
 
 
+def test_numbered_groups_can_be_named() -> None:
+    """Groups that are numbers in the data take the names given for those numbers."""
+    data = pd.DataFrame({"county": [1, 2, 3], "y": [1, 2, 3], "n": [9, 9, 9]})
+    fit = sampled("p(y, n) ~ 1 + (1 | county)", data)
+    named = shrinkage(fit, labels={"county": {2: "Aitkin"}}).axes[0]
+    assert sorted(ticks(named)) == ["1", "3", "Aitkin"]
+
+
 @pytest.mark.parametrize("draw", [posterior_validation, shrinkage])
 def test_shares_need_trials(slopes: Fit, draw: object) -> None:
     """A family whose design has no successes and trials is named."""

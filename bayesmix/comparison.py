@@ -7,7 +7,7 @@ import math
 import textwrap
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from bayesmix.specs import check_choice
 CRITERIA = ("loo", "waic")
 LOO = ("auto", "psis", "exact")
 BUDGET_SECONDS = 60.0
-SMALL_DATA = 100
+SMALL_DATA, SMALL_ELPD = 100, 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +59,9 @@ class Comparison:
 
     @property
     def ties(self) -> list[str]:
-        """Models less than two standard errors of the difference behind the best."""
-        close = self.table["elpd_diff"].abs() < 2 * self.table["se_diff"]
-        return [str(name) for name in self.table.index[1:] if close[name]]
+        """Models behind the best by less than 4, or by less than two standard errors."""
+        behind, se = -self.table["elpd_diff"].iloc[1:], self.table["se_diff"].iloc[1:]
+        return [str(name) for name in behind.index[~(behind >= np.maximum(2 * se, SMALL_ELPD))]]
 
     @property
     def verdict(self) -> str:
@@ -146,7 +146,7 @@ def compare(
     Examples
     --------
     >>> import bayesmix as bm
-    >>> from bayesmix.compare import compare
+    >>> from bayesmix import compare
     >>> census = bm.datasets.census()
     >>> fits = {
     ...     name: bm.fit(bm.BinomialGLM(f"p(high, total) ~ {terms}"), census, seed=1)
@@ -296,8 +296,8 @@ def _ranked(criterion: str, scored: list[elpd.Scored]) -> Comparison:
     ]
     table = pd.DataFrame(records, index=pd.Index([one.name for one in scored], name="model"))
     notes = [note for one in scored for note in (*one.notes, *_cautions(one.name, one.fit))]
-    notes += _differences(table, len(values))
-    return Comparison(criterion, table, {one.name: one.rows for one in scored}, tuple(notes))
+    found = Comparison(criterion, table, {one.name: one.rows for one in scored})
+    return replace(found, notes=(*notes, *_differences(found, len(values))))
 
 
 def _se(values: Array) -> float:
@@ -325,18 +325,21 @@ def _cautions(name: str, fit: Fit) -> list[str]:
     return notes
 
 
-def _differences(table: pd.DataFrame, n_obs: int) -> list[str]:
-    best = table.index[0]
-    notes = [
-        f"{best!r} and {name!r} cannot be told apart by this data: their elpd differs by "
-        f"{-row['elpd_diff']:.1f}, less than two standard errors ({row['se_diff']:.1f} each)."
-        for name, row in table.iloc[1:].iterrows()
-        if -row["elpd_diff"] < 2 * row["se_diff"]
-    ]
-    if len(table) > 1 and n_obs < SMALL_DATA:
+def _differences(found: Comparison, n_obs: int) -> list[str]:
+    """Which models are as good as the best (Sivula et al. 2020 on differences below 4)."""
+    notes = []
+    for name in found.ties:
+        row = found.table.loc[name]
+        noisy = -row["elpd_diff"] < 2 * row["se_diff"]
+        reason = "less than two standard errors" if noisy else f"less than {SMALL_ELPD:g}"
         notes.append(
-            f"With {n_obs} rows (fewer than {SMALL_DATA}) the standard errors are rough and tend "
-            "to be too small; read differences below 4 as none."
+            f"{found.best!r} and {name!r} cannot be told apart by this data: their elpd differs by "
+            f"{-row['elpd_diff']:.1f} (se {row['se_diff']:.1f}), {reason}."
+        )
+    if len(found.table) > 1 and n_obs < SMALL_DATA:
+        notes.append(
+            f"With {n_obs} rows (fewer than {SMALL_DATA}) the standard errors are rough, and tend "
+            "to be too small."
         )
     return notes
 

@@ -1,0 +1,246 @@
+"""Rows of the table of mistakes: formulas, models, methods, priors, seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+from mistakes import (
+    FORMULA,
+    INF,
+    NAN,
+    TABLE,
+    Row,
+    add,
+    fit,
+    table,
+)
+
+import bayesmix as bm
+from bayesmix.errors import (
+    DataError,
+    FormulaError,
+    MissingCapability,
+    SpecError,
+    UnknownName,
+)
+from bayesmix.protocols import HasEM, Method, Model
+
+ROWS: list[Row] = []
+row = functools.partial(add, ROWS)
+
+# Formulas
+sides = r"must read 'response ~ predictors', for example 'p\(high, total\) ~ sex \+ \(sex \| edu\)'"
+for what, text in (
+    ("without a tilde", "p(high, total)"),
+    ("with two tildes", "p(high, total) ~ age ~ sex"),
+    ("that is empty", ""),
+    ("of blanks", "   "),
+    ("without predictors", "p(high, total) ~ "),
+    ("without a response", "~ age"),
+):
+    row(f"a formula {what}", FormulaError, sides, fit(text))
+row("a number for a formula", FormulaError, "a formula is a text, got int 3", fit(3))
+row("a list for a formula", FormulaError, r"a formula is a text, got list \['y'\]", fit(["y"]))
+for text, words in (
+    ("age +* sex", r"cannot parse formula 'age \+\* sex': Don't know how to parse '\*'"),
+    ("(age", "cannot parse formula '.age': Expect '.' after expression"),
+    ("age ? sex", r"cannot parse formula 'age \? sex': Unexpected character: \?"),
+    ("age +", "cannot parse formula 'age .'"),
+    ("(age || edu)", r"always correlated here: write \(x \| g\), not \(x \|\| g\)"),
+    ("logg(age)", "no function is called 'logg'; known are 'C', .* those of NumPy"),
+    ("log(age)", r"no function is called 'log'; write np.log\(...\)"),
+    ("np.logg(age)", "cannot evaluate formula 'np.logg.age.': .*logg"),
+    ("0", "formula '0' has no effects; write at least '1'"),
+    ("-1", "formula '-1' has no effects"),
+    ("(1 | C(sex))", r"groups in .* must be columns, as in \(1 \| edu\).* got 'C\(sex\)'"),
+):
+    row(f"~ {text}", FormulaError, words, fit(f"p(high, total) ~ {text}"))
+for text in (
+    "log(rich)",
+    "p(high)",
+    "p(high, total, 1)",
+    "high / total",
+    "p(high, 2.5)",
+    "answer[]",
+):
+    row(
+        f"{text} ~",
+        FormulaError,
+        "cannot read the response .* write p.successes",
+        fit(f"{text} ~ 1"),
+    )
+
+# Models and methods
+spec = r"model must be a spec such as BinomialGLM\('p\(high, total\) ~ sex'\), got {}"
+row(
+    "a model class",
+    SpecError,
+    spec.format("the class BinomialGLM; call it: BinomialGLM"),
+    lambda folder: bm.fit(bm.BinomialGLM, TABLE, cache=folder),  # type: ignore[arg-type]
+)
+row(
+    "a formula for a model",
+    SpecError,
+    spec.format("'rich ~ age'. Families: BinomialGLM"),
+    lambda folder: bm.fit("rich ~ age", TABLE, cache=folder),  # type: ignore[arg-type]
+)
+row(
+    "model and data the wrong way round",
+    SpecError,
+    spec.format("a DataFrame"),
+    lambda folder: bm.fit(TABLE, bm.BinomialGLM(FORMULA), cache=folder),  # type: ignore[arg-type]
+)
+row(
+    "unknown method",
+    UnknownName,
+    r"unknown method 'nust': did you mean 'nuts'\? Allowed: 'advi', .* 'mle', 'nuts'",
+    fit(method="nust"),
+)
+row("no method", UnknownName, "unknown method '': Allowed: 'advi'", fit(method=""))
+row("a method class", SpecError, r"got the class MLE; call it: MLE\(...\)", fit(method=bm.MLE))
+row("None for a method", SpecError, "method must be a name or a method", fit(method=None))
+row("a prior for a method", SpecError, "got Normal.loc=0.0", fit(method=bm.Normal()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Method):
+    """A method for models with an EM step."""
+
+    requires: ClassVar[type] = HasEM
+    name: ClassVar[str] = "step"
+
+    def run(self, model: Any, design: Any, *, seed: int, progress: Any) -> Any:
+        """Never reached."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class Plain(Model):
+    """A model with nothing that a method needs."""
+
+    default_method: ClassVar[str] = "nuts"
+
+    def _none(self, *_: Any) -> Any:
+        raise NotImplementedError
+
+    design = new_design = dims = log_density = simulate = curves = moments = _none
+    require_outcome = _none
+
+
+row(
+    "a method that the family lacks",
+    MissingCapability,
+    "Step needs em_step; BinomialGLM offers pymc_model, .*torch_module; try method='advi'",
+    fit(method=Step()),
+)
+row(
+    "a family that no method can fit",
+    MissingCapability,
+    "NUTS needs pymc_model; Plain offers nothing that a method needs",
+    lambda folder: bm.fit(Plain(), TABLE, cache=folder),
+)
+whole = r"{}: {} must be a whole number >= {}, got {}"
+for method, field, low, value in (
+    (bm.NUTS, "draws", 1, -5),
+    (bm.NUTS, "draws", 1, 10.5),
+    (bm.NUTS, "draws", 1, True),
+    (bm.NUTS, "draws", 1, "100"),
+    (bm.NUTS, "chains", 1, 0),
+    (bm.NUTS, "tune", 50, 0),
+    (bm.NUTS, "cores", 1, 0),
+    (bm.NUTS, "max_treedepth", 1, 0),
+    (bm.ADVI, "steps", 100, 10),
+    (bm.ADVI, "draws", 1, 0),
+    (bm.Laplace, "draws", 1, 0),
+    (bm.Laplace, "restarts", 1, 0),
+    (bm.MAP, "max_iter", 1, 0),
+    (bm.MLE, "restarts", 1, -1),
+):
+    row(
+        f"{method.__name__}({field}={value!r})",
+        SpecError,
+        whole.format(method.__name__, field, low, repr(value)),
+        lambda _, method=method, field=field, value=value: method(**{field: value}),
+    )
+real = r"{}: {} must be finite and lie in \({}, {}\), got {}"
+for method, field, high, value in (
+    (bm.NUTS, "target_accept", "1", 1.5),
+    (bm.NUTS, "target_accept", "1", 0),
+    (bm.NUTS, "target_accept", "1", NAN),
+    (bm.ADVI, "learning_rate", "inf", 0),
+    (bm.MAP, "tolerance", "inf", -1e-3),
+    (bm.MLE, "tolerance", "inf", INF),
+    (bm.Normal, "scale", "inf", -1),
+    (bm.HalfCauchy, "scale", "inf", 0),
+    (bm.StudentT, "df", "inf", -2),
+    (bm.LKJ, "eta", "inf", 0),
+):
+    row(
+        f"{method.__name__}({field}={value!r})",
+        SpecError,
+        real.format(method.__name__, field, 0, high, value),
+        lambda _, method=method, field=field, value=value: method(**{field: value}),
+    )
+for method, field, value, words in (
+    (bm.NUTS, "sampler", "stan", "sampler='stan' is not known: Allowed: 'nutpie', 'pymc'"),
+    (bm.NUTS, "adaptation", "low-rank", "did you mean 'low_rank'"),
+    (bm.ADVI, "covariance", "full", "did you mean 'fullrank'. Allowed: 'meanfield', 'fullrank'"),
+    (bm.HalfNormal, "scale", "1", "HalfNormal: scale must be a number, got '1'"),
+    (bm.Normal, "loc", INF, "Normal: loc must be finite"),
+):
+    row(
+        f"{method.__name__}({field}={value!r})",
+        SpecError,
+        words,
+        lambda _, method=method, field=field, value=value: method(**{field: value}),
+    )
+row(
+    "unknown parametrization",
+    SpecError,
+    "parametrization='centred' is not known: did you mean 'centered'",
+    fit(parametrization="centred"),
+)
+for name, prior, words in (
+    ("sigma", bm.Normal(), r"'sigma' must live on \[0, inf\), such as HalfNormal\(1\), got Normal"),
+    ("age", 1.0, r"'age' must be a prior such as Normal\(0, 1\), got 1.0"),
+    ("age", bm.LKJ(2), r"'age' must be a prior such as Normal\(0, 1\), got LKJ"),
+    ("corr", bm.Normal(), "'corr' must be an LKJ, got Normal"),
+    ("agee", bm.Normal(), "priors for 'agee' match nothing in the formula; allowed: .*'age'"),
+):
+    row(f"prior {name}={prior!r}", SpecError, words, fit(priors={name: prior}))
+
+# Seeds and switches
+for value, words in (
+    ("1", "seed must be an int or None, got str '1'"),
+    (-1, r"seed must lie in \[0, 2\*\*63\), got -1"),
+    (2**63, r"seed must lie in \[0, 2\*\*63\), got 9223372036854775808"),
+    (True, "seed must be an int or None, got bool True"),
+    (1.5, "seed must be an int or None, got float 1.5"),
+):
+    row(f"seed={value!r}", SpecError, words, fit(seed=value))
+row("progress='no'", SpecError, "progress must be True or False, got 'no'", fit(progress="no"))
+
+# What has no answer
+row(
+    "linearly dependent columns",
+    DataError,
+    "'age', 'twice' are linearly dependent, .* use method='nuts'",
+    fit("p(high, total) ~ age + twice", table(twice=2 * TABLE["age"])),
+)
+row(
+    "a constant predictor",
+    DataError,
+    "'Intercept', 'age' are linearly dependent",
+    fit(data=table(age=1.0)),
+)
+separated = "separates the outcomes perfectly, .* use method='nuts'"
+row("perfect separation", DataError, separated, fit("rich ~ age", table(rich=TABLE["age"] > 0.2)))
+row("all outcomes alike", DataError, separated, fit("rich ~ age", table(rich=1)))
+row(
+    "counts beyond 32 bits for compiled code",
+    DataError,
+    "do not fit int32: the largest is 8589934592",
+    fit("p(high, total) ~ sex", table(total=2**33), method="laplace"),
+)

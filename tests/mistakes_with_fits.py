@@ -1,0 +1,197 @@
+"""Rows of the table of mistakes: files, and what is asked of a fit."""
+
+from __future__ import annotations
+
+import functools
+
+from mistakes import (
+    FORMULA,
+    NAN,
+    NO_TABLE,
+    TABLE,
+    Row,
+    add,
+    drawn,
+    new,
+    point,
+)
+from small_fits import from_prior
+
+import bayesmix as bm
+from bayesmix import datasets
+from bayesmix.errors import (
+    DataError,
+    FitFileError,
+    MissingCapability,
+    NoDraws,
+    SpecError,
+    UnknownName,
+)
+
+ROWS: list[Row] = []
+row = functools.partial(add, ROWS)
+
+# Files
+row(
+    "load: no file",
+    FitFileError,
+    "there is no fit at '.*none.nc': it is no file; give a file that Fit.save wrote",
+    lambda folder: bm.load(folder / "none.nc"),
+)
+row("load: a folder", FitFileError, "it is a folder; give a file", lambda folder: bm.load(folder))
+for value in (None, 3, b"x.nc"):
+    words = f"a path is a text or a pathlib.Path, got {value!r}"
+    row(f"load({value!r})", FitFileError, words, lambda _, value=value: bm.load(value))
+    row(f"save({value!r})", FitFileError, words, lambda _, value=value: point().save(value))
+row(
+    "save: no folder",
+    FitFileError,
+    "cannot write '.*x.nc': '.*none' is no folder; make it first",
+    lambda folder: point().save(folder / "none" / "x.nc"),
+)
+row(
+    "save: onto a folder",
+    FitFileError,
+    "it is a folder; name a file in it",
+    lambda folder: point().save(folder),
+)
+row(
+    "save: where nothing can be written",
+    FitFileError,
+    "cannot write '/proc/x.nc': ",
+    lambda _: point().save("/proc/x.nc"),
+)
+row(
+    "save: a name that is too long",
+    FitFileError,
+    "cannot write .*: File name too long",
+    lambda folder: point().save(folder / ("x" * 300)),
+)
+row(
+    "cache: no path",
+    FitFileError,
+    "a path is a text or a pathlib.Path, got 3",
+    lambda _: bm.fit(bm.BinomialGLM(FORMULA), TABLE, method="mle", cache=3),  # type: ignore[arg-type]
+)
+row(
+    "cache: where nothing can be written",
+    FitFileError,
+    "cache must be a folder that can be written, not so: '/proc/none'",
+    lambda _: bm.fit(bm.BinomialGLM(FORMULA), TABLE, method="mle", cache="/proc/none"),
+)
+row(
+    "an unknown data set",
+    UnknownName,
+    "no data set is called 'cencus': did you mean 'census'",
+    lambda _: datasets.load("cencus"),
+)
+
+# Asking a fit
+for verb in ("predict", "sample", "curves", "log_density"):
+    row(
+        f"{verb}: a column is missing",
+        DataError,
+        "data lacks 'age'; its columns are",
+        lambda _, verb=verb: getattr(drawn(), verb)(TABLE.drop(columns="age")),
+    )
+    row(
+        f"{verb}: a category unseen in training",
+        DataError,
+        "column 'party' holds 'x', unseen in training; known: 'u', 'v', 'w'. Only groups",
+        lambda _, verb=verb: getattr(drawn(), verb)(new(party="x")),
+    )
+row(
+    "predict: a number unseen as a category",
+    DataError,
+    r"cannot be evaluated for these rows: The levels \(7\) in 'C\(sex\)' are not present",
+    lambda _: drawn().predict(new(sex=7)),
+)
+row(
+    "predict: text where training had numbers",
+    DataError,
+    r"column 'age' held numbers in training, now 'old'; convert it with .astype\(float\)",
+    lambda _: drawn().predict(new(age="old")),
+)
+row(
+    "predict: a missing value",
+    DataError,
+    r"column 'age' has 2 missing value\(s\)",
+    lambda _: drawn().predict(new(age=NAN)),
+)
+row(
+    "predict: a function outside its domain",
+    DataError,
+    r"'np.sqrt\(total\)' is not finite in row 0",
+    lambda _: from_prior("rich ~ np.sqrt(total)", TABLE).predict(new(total=-1)),
+)
+row("predict: no rows", DataError, "data has no rows", lambda _: drawn().predict(TABLE.iloc[:0]))
+row("predict: a list", DataError, NO_TABLE.format("list"), lambda _: drawn().predict([1, 2]))
+row(
+    "predict: negative trials",
+    DataError,
+    "column 'total' must hold counts; 2 .* negative",
+    lambda _: drawn().predict(new(total=-1)),
+)
+for value in ((0.0, 0.5), (0.5, 1.0), (-0.1,), (), (NAN,), 0.5, "all", ((0.1, 0.2),), (None,)):
+    row(
+        f"quantiles={value!r}",
+        SpecError,
+        r"quantiles must be numbers in \(0, 1\), such as \(0.05, 0.95\), got ",
+        lambda _, value=value: drawn().predict(quantiles=value),
+    )
+for value in (0, -1, 2.5, True, "7"):
+    row(
+        f"sample(draws={value!r})",
+        SpecError,
+        f"sample: draws must be a whole number >= 1, got {value!r}",
+        lambda _, value=value: drawn().sample(draws=value),
+    )
+row("sample(seed=-1)", SpecError, "seed must lie in", lambda _: drawn().sample(seed=-1))
+row(
+    "log_density: no outcome",
+    DataError,
+    "these rows cannot be scored: give the outcome 'high' and 'total'",
+    lambda _: drawn().log_density(TABLE.drop(columns="high")),
+)
+row(
+    "log_density: no trials",
+    DataError,
+    "these rows cannot be scored: give the outcome 'high' and 'total'",
+    lambda _: drawn().log_density(TABLE.drop(columns="total")),
+)
+row(
+    "log_density: an outcome is missing",
+    DataError,
+    "these rows cannot be scored",
+    lambda _: drawn().log_density(new(high=NAN)),
+)
+row(
+    "log_density: successes above trials",
+    DataError,
+    "successes above trials: 'high' is 99 of 10",
+    lambda _: drawn().log_density(new(high=99)),
+)
+row(
+    "log_density: a label unseen in training",
+    DataError,
+    "column 'answer' holds 'maybe', unseen in training; known: 'no', 'yes'",
+    lambda _: from_prior("answer ~ age", TABLE).log_density(new(answer="maybe")),
+)
+row(
+    "responsibilities of a regression",
+    MissingCapability,
+    r"responsibilities\(\) belongs to mixtures; BinomialGLM is no mixture: use predict\(\)",
+    lambda _: drawn().responsibilities(),
+)
+row(
+    "R-hat of a point",
+    NoDraws,
+    "R-hat, .* about Markov chains. This fit is a point estimate; fit again with method='nuts'",
+    lambda _: point().diagnose().table,
+)
+row(
+    "summary: quantiles",
+    SpecError,
+    r"quantiles must lie in \(0, 1\)",
+    lambda _: drawn().summary(quantiles=(5, 95)),
+)
