@@ -174,7 +174,7 @@ def hash_frame(data: pd.DataFrame) -> str:
 
 def _levels(column: pd.Series) -> list[str] | None:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return [repr(level) for level in column.cat.categories]
+        return [str(column.cat.ordered), *(repr(level) for level in column.cat.categories)]
     return None
 
 

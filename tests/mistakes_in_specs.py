@@ -53,6 +53,8 @@ for text, words in (
     ("log(age)", r"no function is called 'log'; write np.log\(...\)"),
     ("np.logg(age)", "cannot evaluate formula 'np.logg.age.': .*logg"),
     ("0", "formula '0' has no effects; write at least '1'"),
+    ("age + 3", r"'age \+ 3' holds the number 3 as a term: .* write arithmetic as I\(2 \* x\)"),
+    ("2 * age", r"holds the number 2 as a term"),
     ("-1", "formula '-1' has no effects"),
     ("(1 | C(sex))", r"groups in .* must be columns, as in \(1 \| edu\).* got 'C\(sex\)'"),
 ):

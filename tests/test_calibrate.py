@@ -42,19 +42,19 @@ class Stretched(Method):
         return replace(found, params=params)
 
 
-def check(method: Method, replications: int = 200, **options: Any) -> Calibration:
+def check(method: Method, replications: int = 100, **options: Any) -> Calibration:
     """Calibration of the conjugate model."""
     return sbc(NormalMean(), DATA, method, replications=replications, seed=1, **options)
 
 
 def test_an_exact_posterior_passes() -> None:
     """Exact draws have uniform ranks, in every bin as often."""
-    found = check(ExactDraws(), 250, draws_per_rank=63)
+    found = check(ExactDraws(), 150, draws_per_rank=31)
     assert found.ok and found.rejected == [] and found.failed == ()
     assert list(found.ranks.columns) == ["mu", "log_likelihood"]
-    assert len(found.ranks) == 250
-    assert found.ranks.min().min() >= 0 and found.ranks.max().max() <= 63
-    assert found.ranks["mu"].nunique() > 50
+    assert len(found.ranks) == 150
+    assert found.ranks.min().min() == 0 and found.ranks.max().max() == 31
+    assert found.ranks["mu"].nunique() > 28
     assert (found.p_values > 0.01).all()
     assert "Calibrated as far as can be seen" in found.verdict
     assert (found.table[["bias", "spread"]].abs() < 3.5).all(axis=None)
@@ -63,14 +63,14 @@ def test_an_exact_posterior_passes() -> None:
 @pytest.mark.parametrize(
     ("spoilt", "symptom"),
     [
-        (ExactDraws(shift=0.35), "mu: the posterior lies too high"),
-        (ExactDraws(shift=-0.35), "mu: the posterior lies too low"),
-        (ExactDraws(stretch=0.7), "mu: the posterior is too narrow"),
-        (ExactDraws(stretch=1.5), "mu: the posterior is too wide"),
+        (ExactDraws(shift=0.6), "mu: the posterior lies too high"),
+        (ExactDraws(shift=-0.6), "mu: the posterior lies too low"),
+        (ExactDraws(stretch=0.5), "mu: the posterior is too narrow"),
+        (ExactDraws(stretch=2.0), "mu: the posterior is too wide"),
     ],
 )
 def test_a_wrong_posterior_is_rejected_with_its_symptom(spoilt: Method, symptom: str) -> None:
-    """Draws off by a third of a standard deviation, too narrow or too wide, are found out."""
+    """Draws off by half a standard deviation, half or twice as wide, are found out."""
     found = check(spoilt)
     assert not found.ok and "mu" in found.rejected
     assert symptom in found.verdict and symptom in str(found)
@@ -89,9 +89,9 @@ def test_a_wrong_model_is_rejected() -> None:
     @dataclass(frozen=True)
     class Other(NormalMean):
         def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Any]:
-            return {"mu": rng.normal(0.6, self.scale, draws)}
+            return {"mu": rng.normal(1.0, self.scale, draws)}
 
-    found = sbc(Other(), DATA, ExactDraws(), replications=200, seed=1)
+    found = sbc(Other(), DATA, ExactDraws(), replications=100, seed=1)
     assert not found.ok
 
 
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_ranks() -> None:
 
 def test_ties_are_broken_at_random() -> None:
     """True values that equal draws land anywhere among them."""
-    found = check(ExactDraws(stretch=0.0, shift=0.0), 300)
+    found = check(ExactDraws(stretch=0.0), 30)
     assert set(found.ranks["mu"]) == {0, 99}
     study = Study.of(NormalMean(), DATA, ExactDraws(), 300, 1)
     study.truth[:] = 2.0
@@ -169,24 +169,24 @@ def test_failed_fits_forbid_a_good_verdict() -> None:
 
 def test_recovery_of_an_exact_posterior() -> None:
     """Intervals hold as often as they say, and the binomial interval says how surely."""
-    found = recovery(NormalMean(), DATA, ExactDraws(), replications=200, seed=2)
+    found = recovery(NormalMean(), DATA, ExactDraws(), replications=100, seed=2)
     assert found.ok and "holds as often as it should" in found.verdict
     assert list(found.table.index) == [("mu", 0.5), ("mu", 0.9)]
     for (_, level), row in found.table.iterrows():
-        test = stats.binomtest(round(200 * row["share"]), 200, level)
+        test = stats.binomtest(round(100 * row["share"]), 100, level)
         assert row["low"] < level < row["high"]
         assert row["p_value"] == pytest.approx(test.pvalue)
-        assert row["share"] == pytest.approx(level, abs=0.1)
+        assert row["share"] == pytest.approx(level, abs=0.13)
     assert np.corrcoef(found.truth["mu"], found.mean["mu"])[0, 1] > 0.8
     wide = recovery(NormalMean(), DATA, ExactDraws(), replications=20, levels=(0.99,), seed=1)
     assert wide.table.index.get_level_values("level").tolist() == [0.99]
 
 
-@pytest.mark.parametrize("stretch", [0.6, 1.8])
+@pytest.mark.parametrize("stretch", [0.5, 2.5])
 def test_recovery_rejects_wrong_widths(stretch: float) -> None:
     """Intervals that are too narrow or too wide do not hold as often as they say."""
     spoilt = ExactDraws(stretch=stretch)
-    found = recovery(NormalMean(), DATA, spoilt, replications=150, seed=1)
+    found = recovery(NormalMean(), DATA, spoilt, replications=80, seed=1)
     assert not found.ok and found.rejected == ["mu"]
     assert "'mu' hold too often or rarely" in found.verdict
     assert "mu" in str(found)

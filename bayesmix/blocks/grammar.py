@@ -41,6 +41,12 @@ def variables(rhs: str) -> list[str]:
         The formula has a syntax error; the message shows it.
     """
     names = parsed(rhs).var_names
+    numbers = [name for name in names if not isinstance(name, str)]
+    if numbers:
+        raise FormulaError(
+            f"formula {rhs!r} holds the number {numbers[0]} as a term: only 1 (intercept), 0 and "
+            "-1 (no intercept) can be; write arithmetic as I(2 * x)"
+        )
     return sorted(name for name in names if name and not re.fullmatch(r"[\d.]+", name))
 
 

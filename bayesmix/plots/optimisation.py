@@ -129,7 +129,7 @@ def _starts(named: dict[str, Fit], kind: str) -> str:
     ends = stats[f"restart_{kind}"].to_numpy()
     best = np.nanmin(ends) if kind in _MINIMISED else np.nanmax(ends)
     same = int((np.abs(ends - best) <= _SAME).sum())
-    return f"; {same} of {ends.size} starts reached {_number(best)}"
+    return f"\n{same} of {ends.size} starts reached {_number(best)}"
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bayesmix.errors import SpecError
 from bayesmix.plots import style
@@ -60,8 +61,6 @@ def pair(fit: Any, *, names: Names = None, log: Names = ()) -> Figure:
         for column in range(count):
             _cell(grid[row, column], flat, row, column, bad, on_log)
             grid[row, column].set_xlim(*_limits(flat[:, column], logarithmic=column in on_log))
-            if column < row:
-                grid[row, column].set_ylim(*_limits(flat[:, row], logarithmic=row in on_log))
     for k, label in enumerate(chosen.labels):
         grid[-1, k].set_xlabel(_broken(label))
         if k:
@@ -100,14 +99,13 @@ def _cell(axes: Axes, flat: Array, row: int, column: int, bad: Array, on_log: se
             axes.set_yscale("log")
         _scatter(axes, flat[:, column], flat[:, row], bad)
     axes.label_outer(remove_inner_ticks=True)
-    if axes.get_xscale() == "linear":
-        axes.locator_params(axis="x", nbins=4)
-    if axes.get_yscale() == "linear":
-        axes.locator_params(axis="y", nbins=4)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "linear":
+            axis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
 
 
 def _limits(values: Array, *, logarithmic: bool) -> tuple[float, float]:
-    """One range a parameter, in all its panels: inner panels show no numbers."""
+    """One range for all panels of a column, of which the inner ones show no numbers."""
     ends = np.array([values.min(), values.max()])
     ends = np.log(ends) if logarithmic else ends
     margin = 0.04 * (ends[1] - ends[0]) or 0.5
@@ -121,7 +119,7 @@ def _marginal(axes: Axes, values: Array, *, logarithmic: bool) -> None:
     axes.stairs(
         counts, np.exp(edges) if logarithmic else edges, fill=True, color=style.colour(0), alpha=0.6
     )
-    axes.set_yticks([])
+    axes.tick_params(axis="y", left=False, labelleft=False)
     axes.spines["left"].set_visible(False)
     axes.grid(False)
 

@@ -72,6 +72,9 @@ def test_validation_centres_the_lower_panel(slopes: Fit) -> None:
     simulated = slopes.sample()["high"].to_numpy() / slopes.data["total"].to_numpy()
     error = 100 * (marked(top, "observed")[:, 1] - simulated.mean(axis=0))
     np.testing.assert_allclose(marked(bottom, "observed")[:, 1], error, atol=1e-9)
+    spread = 100 * (simulated - simulated.mean(axis=0))
+    light = np.stack([line.get_ydata() for line in bottom.lines if line.get_alpha() == 0.3])
+    np.testing.assert_allclose(light, np.quantile(spread, [0.05, 0.95], axis=0).T, atol=1e-9)
 
 
 def test_validation_counts_what_lies_inside(slopes: Fit) -> None:

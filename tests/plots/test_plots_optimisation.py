@@ -34,7 +34,7 @@ def test_objective_shows_the_share_asked_for(estimate: Fit) -> None:
 def test_objective_counts_starts(estimate: Fit) -> None:
     """Starts within 0.01 nats of the best are counted as having found it."""
     panel = objective(estimate).axes[1]
-    assert title(panel) == "the last 50 %; 3 of 4 starts reached \N{MINUS SIGN}79.00"
+    assert title(panel) == "the last 50 %\n3 of 4 starts reached \N{MINUS SIGN}79.00"
 
 
 def test_a_noisy_trace_has_its_running_mean(approximation: Fit) -> None:
