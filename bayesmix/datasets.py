@@ -279,7 +279,7 @@ def _unknown(values: pd.Series[Any], kind: str) -> str:
     if values.empty:
         return ""
     counts = values.astype("str").value_counts()
-    shown = [f"{value!r} ({rows} rows)" for value, rows in counts.head(10).items()]
+    shown = [f"{value!r} in {rows} row(s)" for value, rows in counts.head(10).items()]
     more = f" and {len(counts) - 10} more" if len(counts) > 10 else ""
     allowed = {
         "edu": listed(level for levels in EDUCATION.values() for level in levels),

@@ -18,6 +18,10 @@ Params = Mapping[str, Array]
 """Named parameters; every array carries one leading ``sample`` axis before its own dims."""
 
 
+DATA = "data "
+"""Prefix that keeps a ``pm.Data`` apart from a user's column of the same name."""
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """Data as one model sees it: the numbers in its equation, named and labelled.
@@ -26,7 +30,8 @@ class Design:
     ----------
     arrays
         Every array that the equation reads, by name. ``pymc_model`` registers each one that it
-        uses as ``pm.Data`` of the same name, so that new data never recompile.
+        uses as ``pm.Data`` of the same name, with or without the prefix :data:`DATA`, so that new
+        data never recompile.
     dims
         The named dims of each array; ``obs`` runs over rows.
     coords

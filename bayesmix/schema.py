@@ -43,7 +43,7 @@ def frame(data: Any) -> pd.DataFrame:
     if not isinstance(data, pd.DataFrame):
         raise DataError(
             "data must be a pandas data frame, an xarray Dataset or a mapping of columns, "
-            f"got {type(data).__name__}"
+            f"got {_kind(data)}; other data frames have a method such as to_pandas()"
         )
     repeated = data.columns[data.columns.duplicated()]
     if len(repeated):
@@ -55,6 +55,13 @@ def frame(data: Any) -> pd.DataFrame:
         raise DataError("data has no rows: give at least two")
     data = data.reset_index(drop=True).infer_objects()
     return pd.DataFrame({name: _plain_type(data[name]) for name in data.columns}, data.index)
+
+
+def _kind(value: object) -> str:
+    """The type of a value with the library that it is from: ``numpy.ndarray``."""
+    kind = type(value)
+    library = kind.__module__.split(".")[0]
+    return kind.__name__ if library == "builtins" else f"{library}.{kind.__name__}"
 
 
 def _frame_from_dataset(data: xr.Dataset) -> pd.DataFrame:
@@ -193,7 +200,7 @@ def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
     Raises
     ------
     DataError
-        A column is called like a dimension of the result, or is response and predictor at once.
+        A column is called like a dimension of the result, or the response has a slash in its name.
     """
     taken = {*RESERVED, *(dim for named in dims.values() for dim in named)}
     clash = [name for name in dict.fromkeys([*dims, design.target]) if name in taken]
@@ -207,10 +214,6 @@ def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
         raise DataError(
             f"the response {design.target!r} has a slash in its name, which no variable of the "
             "result can have; rename the column"
-        )
-    if design.target in dims:
-        raise DataError(
-            f"column {design.target!r} is both response and predictor; take it out of one side"
         )
 
 

@@ -33,12 +33,14 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
         raise FitFileError(
             f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; make it first"
         )
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    target = Path(os.path.realpath(path))
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         draft.touch(exist_ok=False)
         _named(tree, lambda name: quote(name, safe=_SAFE)).to_netcdf(draft, engine=_ENGINE)
         _flush(draft)
-        os.replace(draft, path)
+        os.chmod(draft, 0o666 & ~_umask())
+        os.replace(draft, target)
     except OSError as error:
         raise FitFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
@@ -114,6 +116,13 @@ def _named(tree: xr.DataTree, rename: object) -> xr.DataTree:
             {old: new for old, new in names.items() if old != new}
         )
     return xr.DataTree.from_dict(groups)
+
+
+def _umask() -> int:
+    """The mask of this process: a temporary file is private, a saved fit need not be."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def _flush(path: Path) -> None:

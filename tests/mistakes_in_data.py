@@ -86,16 +86,16 @@ row(
     fit("p(high, total) ~ sigma_edu + (1 | edu)", TABLE.rename(columns={"age": "sigma_edu"})),
 )
 row(
+    "predictor called Intercept",
+    DataError,
+    "column 'Intercept' has the name of the constant term; rename it",
+    fit("p(high, total) ~ Intercept", TABLE.rename(columns={"age": "Intercept"})),
+)
+row(
     "response with a slash",
     DataError,
     "'a/b' has a slash in its name",
     fit("p(`a/b`, total) ~ age", TABLE.rename(columns={"high": "a/b"})),
-)
-row(
-    "response among the predictors",
-    DataError,
-    "'high' is both response and predictor",
-    fit("p(high, total) ~ high"),
 )
 
 # Missing and infinite values
@@ -279,14 +279,15 @@ row(
 
 # The table as a whole
 records = [{"high": 1, "total": 2, "age": 3.0}]
-for what, value in (
-    ("a list", [1, 2, 3]),
-    ("a list of records", records),
-    ("a file name", "census.csv"),
-    ("an array", np.ones((3, 3))),
-    ("a number", 7),
+for what, value, kind in (
+    ("a list", [1, 2, 3], "list"),
+    ("a list of records", records, "list"),
+    ("a file name", "census.csv", "str"),
+    ("an array", np.ones((3, 3)), "numpy.ndarray"),
+    ("one column", TABLE["age"], "pandas.Series"),
+    ("a number", 7, "int"),
 ):
-    row(f"{what} as data", DataError, NO_TABLE.format(type(value).__name__), fit(data=value))
+    row(f"{what} as data", DataError, NO_TABLE.format(kind), fit(data=value))
 row("None as data", DataError, NO_TABLE.format("NoneType"), lambda folder: _fit_none(folder))
 row("no rows", DataError, "data has no rows", fit(data=TABLE.iloc[:0]))
 row("no columns", DataError, "data has no rows", fit(data=pd.DataFrame()))

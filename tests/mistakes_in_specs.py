@@ -55,6 +55,7 @@ for text, words in (
     ("0", "formula '0' has no effects; write at least '1'"),
     ("age + 3", r"'age \+ 3' holds the number 3 as a term: .* write arithmetic as I\(2 \* x\)"),
     ("2 * age", r"holds the number 2 as a term"),
+    ("0 + offset(age)", r"formula '0 \+ offset\(age\)' has no effects; write at least '1'"),
     ("-1", "formula '-1' has no effects"),
     ("(1 | C(sex))", r"groups in .* must be columns, as in \(1 \| edu\).* got 'C\(sex\)'"),
 ):
@@ -73,6 +74,9 @@ for text in (
         "cannot read the response .* write p.successes",
         fit(f"{text} ~ 1"),
     )
+for text in ("high", "age + np.log(high)", "(high | edu)", "age:high"):
+    words = "the outcome 'high' stands on both sides of the formula"
+    row(f"the response in {text}", FormulaError, words, fit(f"p(high, total) ~ {text}"))
 
 # Models and methods
 spec = r"model must be a spec such as BinomialGLM\('p\(high, total\) ~ sex'\), got {}"

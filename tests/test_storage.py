@@ -49,6 +49,17 @@ def test_saving_again_replaces_the_file(saved: Path) -> None:
     assert [path.name for path in saved.parent.iterdir()] == ["fit.nc"]
 
 
+def test_saving_through_a_link(saved: Path, small: bm.Fit) -> None:
+    """A link to a file on another disk stays a link; the file behind it is replaced."""
+    (saved.parent / "elsewhere").mkdir()
+    behind = saved.rename(saved.parent / "elsewhere" / "fit.nc")
+    saved.symlink_to(behind)
+    behind.write_bytes(b"old")
+    assert small.save(saved) == saved
+    assert saved.is_symlink()
+    same_tree(bm.load(behind).tree, small.tree)
+
+
 def test_the_file_has_the_rights_of_any_other(saved: Path) -> None:
     """A saved fit can be read by whoever may read other files, not by its owner alone."""
     other = saved.with_name("other")

@@ -118,6 +118,8 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     description = parsed(rhs)
     groups = groupings(rhs, description)
     for name in sorted(predictors(description) & set(data.columns)):
+        if name == "Intercept":
+            raise DataError("column 'Intercept' has the name of the constant term; rename it")
         _refuse_numbers_as_text(data[name])
     try:
         with np.errstate(all="ignore"):
@@ -125,9 +127,9 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
             state = formulae.design_matrices(rhs, data, na_action="error")
     except Exception as error:
         raise FormulaError(f"cannot evaluate formula {rhs!r}: {cause(error, rhs)}") from error
-    if state.common is None and state.group is None:
-        raise FormulaError(f"formula {rhs!r} has no effects; write at least '1'")
     terms, common, offset = _common(state.common, len(data))
+    if not terms and state.group is None:
+        raise FormulaError(f"formula {rhs!r} has no effects; write at least '1'")
     factors, effects = _factors(state.group, data)
     index, levels = {}, {}
     for factor in factors:

@@ -22,7 +22,7 @@ import numpy as np
 
 from bayesmix.blocks import native
 from bayesmix.errors import DataError, SpecError, listed
-from bayesmix.protocols import Array, Design, HasPyMC
+from bayesmix.protocols import DATA, Array, Design, HasPyMC
 from bayesmix.specs import to_json
 
 _ENGINES = ("pymc", "pytensor", "numba", "llvmlite", "numpy")
@@ -230,7 +230,7 @@ class _Graph:
 
     def _data(self, design: Design) -> dict[str, Any]:
         """The pm.Data that the model registered; each must be an array of the design."""
-        data = {str(variable.name): variable for variable in self.model.data_vars}
+        data = {_array_name(variable): variable for variable in self.model.data_vars}
         foreign = sorted(set(data) - set(design.arrays))
         if foreign:
             raise SpecError(
@@ -248,7 +248,7 @@ class _Graph:
             [self.point], clone_replace(outputs, self.pieces), mode="NUMBA"
         )
         order = [name for name, _, _ in self.inputs]
-        return function.vm.jit_fn, [order.index(str(s.name)) for s in function.get_shared()]
+        return function.vm.jit_fn, [order.index(_array_name(s)) for s in function.get_shared()]
 
     def density(self) -> tuple[Any, Any]:
         """Source and signature of ``(dim, x, gradient, logp, data) -> status``."""
@@ -314,6 +314,11 @@ class _Graph:
         arguments = [number] * (sizes.count(",") + 1) + [real] * (results.count(",") + 2)
         signature = types.int64(*arguments, types.CPointer(types.int64))
         return _define(source, function), signature
+
+
+def _array_name(variable: Any) -> str:
+    """The array of the design that a ``pm.Data`` stands for."""
+    return str(variable.name).removeprefix(DATA)
 
 
 def _pieces(point: Any, shapes: list[tuple[int, ...]]) -> list[Any]:

@@ -15,9 +15,9 @@ from bayesmix.blocks import graph, groups
 from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.blocks.separation import require_maximum
-from bayesmix.errors import DataError, SpecError, listed
+from bayesmix.errors import DataError, FormulaError, SpecError, listed
 from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior
-from bayesmix.protocols import Array, Design, HasPyMC, HasTorch, Params
+from bayesmix.protocols import DATA, Array, Design, HasPyMC, HasTorch, Params
 from bayesmix.specs import check_choice
 
 DEFAULT_PRIORS: dict[str, Prior | LKJ] = {
@@ -99,6 +99,10 @@ class BinomialGLM(HasPyMC, HasTorch):
         lhs, rhs = formulas.split(self.formula)
         outcome = read_outcome(lhs, table)
         predictors = schema.columns(table, formulas.variables(rhs))
+        if outcome.target in predictors.columns:
+            raise FormulaError(
+                f"the outcome {outcome.target!r} stands on both sides of the formula"
+            )
         matrices = formulas.evaluate(rhs, predictors)
         columns = pd.concat([predictors, outcome.columns(table)], axis=1)
         columns = columns.loc[:, ~columns.columns.duplicated()]
@@ -306,7 +310,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         matrices: formulas.Matrices = design.state.matrices
         with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
             data_of: dict[str, Any] = {
-                name: pm.Data(name, array) for name, array in design.arrays.items()
+                name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
             }
             beta = self._population(matrices)
             columns: Any = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,10 +125,18 @@ def by_turns(
                 result = measure(contestant, 1000 + turn, out)
             except Failed as failed:
                 failures[contestant.name] = str(failed)
+                say(turn, contestant.name, f"failed: {failed}")
                 continue
+            say(turn, contestant.name, f"{result['wall']:.2f} s")
             if turn >= 0:
                 runs[contestant.name].append(result)
     return {name: r for name, r in runs.items() if name not in failures}, failures
+
+
+def say(turn: int, name: str, what: str) -> None:
+    """Progress, on stderr: a contest takes minutes."""
+    label = f"round {turn + 1}" if turn >= 0 else "warm-up"
+    print(f"{label}: {name}: {what}", file=sys.stderr, flush=True)
 
 
 def measure_sampler(contestant: Contestant, seed: int, out: Path, settings: Settings) -> Said:

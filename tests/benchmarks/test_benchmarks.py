@@ -101,14 +101,14 @@ def test_contestants_take_turns_after_an_uncounted_round(tmp_path: Path) -> None
 
     def measure(contestant: Contestant, seed: int, _: Path) -> dict[str, Any]:
         seen.append((contestant.name, seed))
-        return {"seed": seed}
+        return {"seed": seed, "wall": 1.0}
 
     runs, failures = by_turns(
         [Contestant("A", ()), Contestant("B", ())], settings(tmp_path), measure
     )
     assert [name for name, _ in seen] == ["A", "B"] * 3
     assert len({seed for _, seed in seen}) == 3
-    assert runs["A"] == runs["B"] == [{"seed": seed} for _, seed in seen[2::2]]
+    assert runs["A"] == runs["B"] == [{"seed": seed, "wall": 1.0} for _, seed in seen[2::2]]
     assert not failures
 
 
@@ -120,7 +120,7 @@ def test_failed_contestant_leaves_the_contest_with_its_reason(tmp_path: Path) ->
         calls.append(contestant.name)
         if contestant.name == "A" and calls.count("A") == 2:
             raise Failed("broke")
-        return {}
+        return {"wall": 1.0}
 
     runs, failures = by_turns(
         [Contestant("A", ()), Contestant("B", ())], settings(tmp_path), measure

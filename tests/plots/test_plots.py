@@ -158,14 +158,22 @@ def test_notebooks_display_the_figure(figures: dict[str, Figure]) -> None:
     assert figures["forest"]._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
 
 
-def test_the_look_travels_with_the_figure(slopes: Fit) -> None:
-    """Settings changed between making and drawing a figure do not reach it."""
-    figure = bm.plots.forest(slopes)
-    with mpl.rc_context({"xtick.labelsize": 30, "grid.color": "red"}):
-        FigureCanvasAgg(figure).draw()
-    axis = figure.axes[0].xaxis
-    assert {label.get_fontsize() for label in axis.get_ticklabels()} == {8}
-    assert {line.get_color() for line in axis.get_gridlines()} == {"0.92"}
+@pytest.mark.parametrize("name", ["energy", "effect_by_group"])
+def test_the_look_travels_with_the_figure(slopes: Fit, name: str) -> None:
+    """Settings in force when a figure is made, or when it is drawn, change no pixel of it."""
+    expected = _pixels(DRAWS[name](slopes))
+    with mpl.rc_context({"xtick.labelsize": 30, "grid.color": "red", "axes.linewidth": 5}):
+        made_elsewhere = DRAWS[name](slopes)
+    assert np.array_equal(_pixels(made_elsewhere), expected)
+    figure = DRAWS[name](slopes)
+    with mpl.rc_context({"xtick.labelsize": 30, "grid.color": "red", "axes.linewidth": 5}):
+        assert np.array_equal(_pixels(figure), expected)
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba()).copy()
 
 
 def test_colours_are_those_of_okabe_and_ito() -> None:
