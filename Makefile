@@ -21,7 +21,7 @@ test: $(VENV)/.ready-dev ## Check style and types, then run the tests
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
 	@$(PY) -m pyright
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2
 
 test-slow: $(VENV)/.ready-dev ## Run the slow tests: long chains, simulation-based calibration
 	@$(PY) -m pytest -m slow

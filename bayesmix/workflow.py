@@ -71,7 +71,7 @@ def fit(
     >>> model = bm.BinomialGLM("p(high, total) ~ sex + (1 | edu)")
     >>> found = bm.fit(model, bm.datasets.census(), method="mle", seed=1)
     >>> round(float(found.tree["estimate"]["sex"]), 3)
-    1.373
+    1.372
     """
     chosen = _method(model, method)
     seed = random.check_seed(seed)

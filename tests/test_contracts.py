@@ -112,11 +112,18 @@ def test_root_attributes(family: str, method: str) -> None:
 
 
 @PAIRS
-def test_same_seed_same_tree(family: str, method: str) -> None:
-    """Fitting again with the same seed gives the same numbers to the last bit."""
+def test_same_seed_same_tree(
+    family: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fitting again with the same seed gives the same bits, and a third time loads them."""
     model, data = example(family)
-    again = bm.fit(model, data, method=cheap(method), seed=1, progress=False)
+    options = {"method": cheap(method), "seed": 1, "progress": False, "cache": tmp_path}
+    again = bm.fit(model, data, **options)
     same_tree(fitted(family, method).tree, again.tree)
+    monkeypatch.setattr(type(cheap(method)), "run", None)
+    loaded = bm.fit(model, data, **options)
+    same_tree(loaded.tree, again.tree)
+    assert loaded.tree.attrs["wall_seconds"] == again.tree.attrs["wall_seconds"]
 
 
 @PAIRS
