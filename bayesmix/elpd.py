@@ -21,8 +21,8 @@ from bayesmix.result import Fit
 MAX_PARETO_K = 0.7
 MAX_VARIANCE = 0.4
 MAX_MCSE = 0.3
-_CHUNK = 20_000_000
-"""Largest number of (sample, obs) values held at a time: 160 MB."""
+_CHUNK = 2_000_000
+"""Largest (sample, obs) array held at a time: 16 MB."""
 _NEW_GROUP_DRAWS = 100
 _NAMED_ROWS, _NAMED_COLUMNS = 4, 4
 

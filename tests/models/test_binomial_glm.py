@@ -12,7 +12,7 @@ from bayesmix.errors import FormulaError
 
 
 def test_columns_may_have_the_names_of_design_arrays():
-    """An outcome called ``successes`` and predictors called ``X`` and ``trials`` are a user's right."""
+    """An outcome ``successes`` and predictors ``X`` and ``trials`` clash with nothing."""
     generator = random.stream(1, "names")
     data = pd.DataFrame({"X": generator.normal(size=20), "trials": generator.normal(size=20)})
     data["successes"], data["n"] = generator.binomial(9, 0.4, 20), 9
@@ -28,7 +28,7 @@ def test_the_outcome_is_no_predictor():
 
 
 def test_groups_recover_the_truth_from_yes_no_data():
-    """300 people in 30 groups, outcome 0/1: 90 % intervals hold the true values as often as said."""
+    """300 people in 30 groups, outcome 0/1: 90 % intervals hold the truth as often as said."""
     generator = random.stream(2, "truth")
     group = np.repeat(np.arange(30), 10)
     effects = generator.multivariate_normal([0, 0], [[1.0, 0.3], [0.3, 0.5]], 30)
