@@ -95,7 +95,7 @@ class Calibration:
         return f"Not calibrated ({least}): {'; '.join(map(self._symptom, self.rejected))}."
 
     def _symptom(self, name: str) -> str:
-        row = self.table.loc[name]
+        row: Any = self.table.loc[name]
         if abs(row["spread"]) > abs(row["bias"]):
             return f"{name}: the posterior is too {'narrow' if row['spread'] > 0 else 'wide'}"
         return f"{name}: the posterior lies too {'low' if row['bias'] > 0 else 'high'}"

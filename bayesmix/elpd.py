@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -229,7 +230,7 @@ def bridge(unseen: Array, seen: Array) -> tuple[float, float]:
     ]
     # without overlap c lies anywhere between the two sets, and their spread says nothing about it
     gap = max(float(seen.min() - unseen.max()), 0.0) / math.sqrt(12)
-    return float(c), math.hypot(math.sqrt(sum(noise)) / float(slope), gap)
+    return float(cast("float", c)), math.hypot(math.sqrt(sum(noise)) / float(slope), gap)
 
 
 def named(fit: Fit, rows: Sequence[int] | Array) -> str:
@@ -285,7 +286,7 @@ def _psis_row(log_density: Array, independent: bool) -> tuple[float, float, floa
     if np.ptp(flat) == 0:
         return lppd, lppd, 0.0, 0.0
     efficiency = _effective(np.exp(log_density - flat.max()), independent) / flat.size
-    log_weight, k = array_stats.psislw(flat, r_eff=efficiency)
+    log_weight, k = array_stats.psislw(flat, r_eff=cast("Any", efficiency))
     elpd = float(np.logaddexp.reduce(log_weight + flat))
     error = np.exp(log_weight) * np.expm1(flat - elpd)
     return elpd, lppd, float(k), math.sqrt((error**2).sum() / efficiency)

@@ -72,6 +72,7 @@ class Model(ABC):
     """
 
     default_method: ClassVar[str]
+    entry: ClassVar[str] = "log_density"
 
     @abstractmethod
     def design(self, data: Any) -> Design:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -94,7 +94,7 @@ class Study:
         found = workflow.fit(self.model, data, method=self.method, seed=seed, progress=False)
         schema.require_draws(found.tree, "calibration")
         size = independent_draws(found)
-        if size >= at_least or "draws" not in {f.name for f in fields(found.method)}:
+        if size >= at_least or "draws" not in {f.name for f in fields(cast("Any", found.method))}:
             return found
         stretch = min(math.ceil(1.5 * at_least / max(size, 1)), _MAX_STRETCH)
         longer: Any = found.method

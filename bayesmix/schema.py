@@ -102,10 +102,12 @@ def _plain_type(column: pd.Series) -> pd.Series:
     if isinstance(dtype, pd.CategoricalDtype):
         texts = dtype.categories.astype(str)
         plain = pd.api.types.infer_dtype(dtype.categories) in _CATEGORIES
-        return column if plain or texts.has_duplicates else column.cat.rename_categories(texts)
+        return (
+            column if plain or texts.has_duplicates else column.cat.rename_categories(list(texts))
+        )
     if not isinstance(dtype, np.dtype) and not column.hasnans:
         if dtype.kind in "iufb":
-            return column.astype(f"{dtype.kind}{getattr(dtype, 'itemsize', 8)}")
+            return column.astype(np.dtype(f"{dtype.kind}{getattr(dtype, 'itemsize', 8)}"))
         if pd.api.types.is_string_dtype(dtype):
             return column.astype("str")
     return column
@@ -262,7 +264,10 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
         }
         if isinstance(column.dtype, pd.CategoricalDtype):
             levels = column.cat.categories
-            attrs |= {"levels": json.dumps(levels.tolist()), "ordered": int(column.cat.ordered)}
+            attrs |= {
+                "levels": json.dumps(levels.tolist()),
+                "ordered": int(bool(column.cat.ordered)),
+            }
         group = observed if name == design.target else constant
         values = _plain(column)
         values = values.astype(str) if values.dtype == object else values

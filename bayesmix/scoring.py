@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -301,7 +301,11 @@ def score(
 
 
 def _line(values: pd.Series, best: str) -> dict[str, Any]:
-    return {"value": float(values.mean()), "se": float(values.astype(float).sem()), "best": best}
+    return {
+        "value": float(values.mean()),
+        "se": float(cast("float", values.astype(float).sem())),
+        "best": best,
+    }
 
 
 def _outcomes(fit: Fit, data: Any) -> Array:

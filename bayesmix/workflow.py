@@ -191,7 +191,7 @@ def _short(value: object) -> str:
 def _require(model: Model, method: Method) -> None:
     if isinstance(model, method.requires):
         return
-    kinds = (kind for kind in type(model).__mro__ if "entry" in vars(kind))
+    kinds = (kind for kind in type(model).__mro__ if "entry" in vars(kind) and kind is not Model)
     offered = ", ".join(kind.entry for kind in kinds) or "nothing that a method needs"
     possible = methods_for(model)
     hint = f"; try method={possible[0]!r}" if possible else ""

@@ -155,7 +155,7 @@ def _mixed(
         root = pt.sqrt(shrink)
         phi.append((m + s**2 * score[:, j]) / shrink + s / root * free)
         z.append(s * (score[:, j] - information[:, j] * m) / shrink + free / root)
-        log_jacobian = log_jacobian - 0.5 * pt.log(shrink)
+        log_jacobian = log_jacobian - pt.log(root)
     density: Any = sum(-0.5 * value**2 for value in z) + log_jacobian - 0.5 * n * _LOG_2PI
     pm.Potential(f"prior_{labels[0]}", density.sum())
     return _rotate_back(rotation, phi)

@@ -257,7 +257,7 @@ class _Graph:
 
         logp: Any = self.model.logp(jacobian=self.jacobian)
         logp = rewrite_graph(logp, include=["canonicalize", "stabilize"])
-        gradients = pt.grad(logp, self.values, disconnected_inputs="ignore")
+        gradients: Any = pt.grad(logp, self.values, disconnected_inputs="ignore")
         gradient = pt.concatenate([g.ravel() for g in gradients])
         function, used = self._compiled([logp, gradient])
         body = f"""
