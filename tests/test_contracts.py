@@ -309,3 +309,12 @@ def test_code_in_a_new_process_gives_the_same_numbers(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str([float(value).hex() for value in evaluate(people())])
+
+
+def test_code_is_kept_apart_by_the_names_that_it_reports() -> None:
+    """Numbers and two categories make arrays of one shape but parameters of other names."""
+    model = bm.BinomialGLM("p(high, total) ~ 1 + (age | edu)")
+    numbers = model.design(people())
+    labels = model.design(people().assign(age=list("oyoyoyoy")))
+    assert list(model.dims(numbers)) != list(model.dims(labels))
+    assert targets._key(model, numbers, True) != targets._key(model, labels, True)

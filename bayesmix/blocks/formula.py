@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -113,20 +112,8 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     DataError
         A grouping factor has a single level, or text stands where numbers belong.
     """
-    import formulae
-
-    description = parsed(rhs)
-    groups = groupings(rhs, description)
-    for name in sorted(predictors(description) & set(data.columns)):
-        if name == "Intercept":
-            raise DataError("column 'Intercept' has the name of the constant term; rename it")
-        _refuse_numbers_as_text(data[name])
-    try:
-        with np.errstate(all="ignore"):
-            data = _tidy(data, groups)
-            state = formulae.design_matrices(rhs, data, na_action="error")
-    except Exception as error:
-        raise FormulaError(f"cannot evaluate formula {rhs!r}: {cause(error, rhs)}") from error
+    data = _without_unused(data)
+    state = _state(rhs, data)
     terms, common, offset = _common(state.common, len(data))
     if not terms and state.group is None:
         raise FormulaError(f"formula {rhs!r} has no effects; write at least '1'")
@@ -137,6 +124,25 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     matrices = Matrices(terms, factors, common, offset, effects, index, levels, state)
     _check(matrices)
     return matrices
+
+
+def _state(rhs: str, data: pd.DataFrame) -> Any:
+    """What formulae makes of the training data."""
+    import formulae
+
+    description = parsed(rhs)
+    read = predictors(description) & set(data.columns)
+    if "Intercept" in read:
+        raise DataError("column 'Intercept' has the name of the constant term; rename it")
+    for name in sorted(read):
+        _refuse_numbers_as_text(data[name])
+    # formulae would make one indicator column a group, which is read from _index here
+    groups = dict.fromkeys(groupings(rhs, description) - read, 0)
+    try:
+        with np.errstate(all="ignore"):
+            return formulae.design_matrices(rhs, data.assign(**groups), na_action="error")
+    except Exception as error:
+        raise FormulaError(f"cannot evaluate formula {rhs!r}: {cause(error, rhs)}") from error
 
 
 def evaluate_new(trained: Matrices, data: pd.DataFrame) -> Matrices:
@@ -228,17 +234,28 @@ def _factors(group: Any, data: pd.DataFrame) -> tuple[tuple[Factor, ...], dict[s
         ]
         parts = terms[0].factor.components
         draft = Factor(name, tuple(str(part.name) for part in parts), (), tuple(labels))
-        levels = _levels([part.levels for part in parts], set(draft.labels(data)))
-        factors.append(replace(draft, levels=levels))
+        factors.append(replace(draft, levels=_levels(data[list(draft.columns)])))
         effects[name] = np.column_stack(blocks)
     return tuple(factors), effects
 
 
-def _levels(parts: Sequence[Sequence[Any]], seen: set[str]) -> tuple[str, ...]:
-    """Labels of the groups that occur, in the order of their parts."""
-    texts = (_group_text(pd.Series(list(levels))) for levels in parts)
-    labels = (":".join(combination) for combination in itertools.product(*texts))
-    return tuple(label for label in labels if label in seen)
+def _levels(columns: pd.DataFrame) -> tuple[str, ...]:
+    """Labels of the groups that occur, in the order of their columns' values or categories."""
+    parts = [_ordered(columns[name]) for name in columns]
+    rows = np.unique(np.column_stack([codes for codes, _ in parts]), axis=0)
+    texts = [_group_text(pd.Series(values)) for _, values in parts]
+    labels = [":".join(text[i] for text, i in zip(texts, row, strict=True)) for row in rows]
+    return tuple(dict.fromkeys(labels))
+
+
+def _ordered(column: pd.Series) -> tuple[Array, pd.Index]:
+    """Codes of the values, and the values in order: of size, or as ordered categories say."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        if column.cat.ordered:
+            return column.cat.codes.to_numpy(), column.cat.categories
+        column = column.astype(column.cat.categories.dtype)
+    codes, values = pd.factorize(column, sort=True)
+    return codes, pd.Index(values)
 
 
 def _group_text(column: pd.Series) -> list[str]:
@@ -248,15 +265,12 @@ def _group_text(column: pd.Series) -> list[str]:
     return column.astype(str).tolist()
 
 
-def _tidy(data: pd.DataFrame, groups: Iterable[str]) -> pd.DataFrame:
-    """Without categories that do not occur, and with the same groups as :func:`_group_text`."""
+def _without_unused(data: pd.DataFrame) -> pd.DataFrame:
+    """The same rows without categories that do not occur, as a filter leaves them."""
     tidy = data.copy(deep=False)
     for name in data.columns:
-        column = data[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
-            tidy[name] = column.cat.remove_unused_categories()
-        elif name in groups and column.dtype.kind == "f" and (column == np.floor(column)).all():
-            tidy[name] = column.astype("int64")
+        if isinstance(data[name].dtype, pd.CategoricalDtype):
+            tidy[name] = data[name].cat.remove_unused_categories()
     return tidy
 
 

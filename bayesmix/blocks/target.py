@@ -139,10 +139,12 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
 
 
 def _key(model: HasPyMC, design: Design, jacobian: bool) -> str:
-    layout = {name: [str(array.dtype), array.ndim] for name, array in design.arrays.items()}
+    layouts = {name: [str(array.dtype), array.ndim] for name, array in design.arrays.items()}
     sizes = {dim: len(labels) for dim, labels in design.coords.items()}
     shapes = {name: [sizes.get(dim, -1) for dim in design.dims[name]] for name in design.arrays}
-    parts = [to_json(model), layout, sizes, shapes, jacobian, _versions(), native.machine()]
+    reported = list(model.dims(design).items())
+    layout = [layouts, sizes, shapes, reported]
+    parts = [to_json(model), layout, jacobian, _versions(), native.machine()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,30 @@ def test_numeric_groups_are_in_order_of_their_numbers() -> None:
     assert matrices("(1 | ward)", data).factors[0].levels == ("2.0", "7.5", "10.0")
 
 
+@pytest.mark.parametrize(
+    ("column", "order"),
+    [
+        (list("bacb") * 2, "abc"),
+        (pd.Categorical(list("bacb") * 2, categories=list("cab")), "abc"),
+        (pd.Categorical(list("bacb") * 2, categories=list("czab"), ordered=True), "cab"),
+        ([True, False] * 4, ["False", "True"]),
+        (pd.Categorical([10, 9, 2, 9] * 2), ["2", "9", "10"]),
+    ],
+)
+def test_order_of_groups(column: Any, order: Any) -> None:
+    """Ordered categories keep their order; everything else is sorted by value."""
+    data = people().assign(g=column)
+    assert matrices("(1 | g)", data).factors[0].levels == tuple(order)
+    assert matrices("g + (1 | g)", data).factors[0].levels == tuple(order)
+
+
+def test_pairs_of_groups_are_in_the_order_of_their_parts() -> None:
+    """The groups of edu:region run through the levels of edu, and within each through region."""
+    levels = matrices("(1 | edu:region)").factors[0].levels
+    assert levels[:3] == ("Some HS:north", "Some HS:south", "HS Grad:south")
+    assert matrices("(1 | region:edu)").factors[0].levels[0] == "north:Some HS"
+
+
 def test_new_groups_come_after_the_trained_ones() -> None:
     """Groups never seen get positions past the trained ones, in the order of their rows."""
     found = matrices("sex + (1 | edu)")
@@ -229,14 +254,19 @@ def test_a_slash_becomes_a_division_sign() -> None:
 
 
 def test_many_groups_take_no_time() -> None:
-    """Positions of groups are looked up, not searched: 20,000 groups cost a moment."""
-    labels = [f"g{i}" for i in range(20_000)]
-    factor = formula.Factor("g", ("g",), tuple(labels), ("Intercept",))
+    """Groups are looked up, and never become indicator columns: 20,000 cost a moment."""
+    labels = [f"g{i:05d}" for i in range(20_000)]
+    data = pd.DataFrame({"g": labels[::-1], "h": labels, "x": 1.0})
+    tracemalloc.start()
     start = time.process_time()
-    index, levels = formula._index(factor, pd.DataFrame({"g": [*labels[::-1], "new"]}))
-    assert time.process_time() - start < 2
-    np.testing.assert_array_equal(index, [*range(19_999, -1, -1), 20_000])
-    assert levels == (*labels, "new")
+    found = formula.evaluate("x + (x | g) + (1 | g:h)", data)
+    again = formula.evaluate_new(found, data.iloc[:5].assign(g="new"))
+    spent, (_, peak) = time.process_time() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (spent < 10, peak < 2e8) == (True, True)
+    np.testing.assert_array_equal(found.index["g"], range(19_999, -1, -1))
+    assert found.factors[0].levels == tuple(labels)
+    np.testing.assert_array_equal(again.index["g"], 20_000)
 
 
 @pytest.mark.parametrize(
