@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +23,7 @@ from bayesmix.errors import (
     listed,
     suggestion,
 )
+from bayesmix.texts import built
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +80,12 @@ def fit_command(
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A field of the model; give it as often as needed."),
     ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PRIOR", help="Such as 'sex=Normal(0, 2.5)'; give it as often as needed."
+        ),
+    ] = None,
     method_option: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A field of the method, such as draws=2000."),
@@ -98,7 +103,8 @@ def fit_command(
         from bayesmix import workflow
 
         given = _pairs("--option", option or [])
-        model = _model(family, given if formula is None else _with_formula(given, formula))
+        given = given if formula is None else _with_formula(given, formula)
+        model = _model(family, given, _pairs("--prior", prior or [], example="sex=Normal(0, 2.5)"))
         chosen = _method(model, method, _pairs("--method-option", method_option or []))
         table = _table(data)
         _check_writable(out)
@@ -154,14 +160,14 @@ def errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def _pairs(flag: str, given: Iterable[str]) -> dict[str, str]:
-    """``key=value`` texts as a mapping."""
+def _pairs(flag: str, given: Iterable[str], example: str = "draws=2000") -> dict[str, str]:
+    """``key=value`` texts as a mapping; options may be typed with hyphens."""
     pairs: dict[str, str] = {}
     for text in given:
         key, sign, value = text.partition("=")
-        key = key.strip().replace("-", "_")
+        key = key.strip() if flag == "--prior" else key.strip().replace("-", "_")
         if not sign or not key:
-            raise SpecError(f"{flag} takes key=value, such as draws=2000; got {text!r}")
+            raise SpecError(f"{flag} takes key=value, such as {example}; got {text!r}")
         if key in pairs:
             raise SpecError(f"{flag} gives {key!r} twice: {pairs[key]!r} and {value!r}")
         pairs[key] = value.strip()
@@ -174,14 +180,16 @@ def _with_formula(options: dict[str, str], formula: str) -> dict[str, str]:
     return {"formula": formula, **options}
 
 
-def _model(family: str, options: Mapping[str, str]) -> Model:
+def _model(family: str, options: Mapping[str, str], priors: Mapping[str, str]) -> Model:
+    from bayesmix.priors import from_text
     from bayesmix.workflow import models
 
     by_name = {_kebab(name): kind for name, kind in models().items()}
     alike = {_letters(name): name for name in by_name}
     if _letters(family) not in alike:
         raise UnknownName(f"unknown family {family!r}: {suggestion(_kebab(family), by_name)}")
-    return _built(by_name[alike[_letters(family)]], options)
+    given = {"priors": {name: from_text(text) for name, text in priors.items()}} if priors else {}
+    return built(by_name[alike[_letters(family)]], options, given)
 
 
 def _method(model: Model, name: str, options: Mapping[str, str]) -> Method:
@@ -190,7 +198,7 @@ def _method(model: Model, name: str, options: Mapping[str, str]) -> Method:
     name = model.default_method if name.lower() == "auto" else name.lower()
     if name not in methods():
         raise UnknownName(f"unknown method {name!r}: {suggestion(name, methods())}")
-    return _built(methods()[name], options)
+    return built(methods()[name], options)
 
 
 def _kebab(name: str) -> str:
@@ -201,69 +209,6 @@ def _kebab(name: str) -> str:
 
 def _letters(name: str) -> str:
     return re.sub(r"[-_ ]", "", name).lower()
-
-
-def _built(kind: type[Any], options: Mapping[str, str]) -> Any:
-    """A spec out of texts, each converted to the type of its field."""
-    owner, hints = kind.__name__, get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name in options:
-        if name not in fields:
-            raise SpecError(f"{owner} has no option {name!r}: {suggestion(name, fields)}")
-    missing = [name for name, field in fields.items() if _required(field) and name not in options]
-    if missing:
-        flags = " ".join(
-            "--formula '...'" if m == "formula" else f"--option {m}=..." for m in missing
-        )
-        raise SpecError(f"{owner} needs {listed(missing)}: give {flags}")
-    return kind(**{k: converted(owner, k, text, hints[k]) for k, text in options.items()})
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _truth(text: str) -> bool:
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if text.lower() not in known:
-        raise ValueError(text)
-    return known[text.lower()]
-
-
-_READERS: Mapping[type, tuple[Callable[[str], Any], str]] = {
-    bool: (_truth, "true or false"),
-    int: (int, "a whole number"),
-    float: (float, "a number"),
-    str: (str, "a text"),
-}
-
-
-def converted(owner: str, name: str, text: str, hint: Any) -> Any:
-    """A text as the type of a spec's field: int, float, bool, str or None.
-
-    Raises
-    ------
-    SpecError
-        The text is no such value, or the field's type has no text form.
-
-    Examples
-    --------
-    >>> converted("NUTS", "draws", "2000", int)
-    2000
-    """
-    kinds = get_args(hint) or (hint,)
-    if NoneType in kinds and text.lower() == "none":
-        return None
-    readable = [kind for kind in _READERS if kind in kinds]
-    if not readable:
-        raise SpecError(
-            f"{owner}: {name} cannot be given on the command line; call bayesmix.fit in a script"
-        )
-    read, words = _READERS[readable[0]]
-    try:
-        return read(text)
-    except ValueError as error:
-        raise SpecError(f"{owner}: {name} must be {words}, got {text!r}") from error
 
 
 def _table(data: str) -> pd.DataFrame:

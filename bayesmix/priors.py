@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmix.errors import SpecError, UnknownName, listed, suggestion
 from bayesmix.specs import check_number
 
 Array = NDArray[np.float64]
@@ -18,9 +21,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 def _pymc() -> Any:
     """PyMC, imported when a model is built and not before."""
-    import pymc
-
-    return pymc
+    return importlib.import_module("pymc")
 
 
 def _exact(value: float) -> Any:
@@ -219,3 +220,53 @@ class LKJ:
 def pairs(n: int) -> list[tuple[int, int]]:
     """Pairs (j, k), j < k, in the order in which partial correlations are stored."""
     return [(j, k) for j in range(n) for k in range(j + 1, n)]
+
+
+def check_effect_prior(name: str, prior: object) -> None:
+    """Raise a SpecError unless the parameter of that name, or kind, can take this prior."""
+    if name.startswith("corr"):
+        if not isinstance(prior, LKJ):
+            raise SpecError(f"the prior of {name!r} must be an LKJ, got {prior!r}")
+    elif not isinstance(prior, Prior):
+        raise SpecError(
+            f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+        )
+    elif name.startswith("sigma") and prior.support_low < 0:
+        raise SpecError(
+            f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}"
+        )
+
+
+KINDS: dict[str, type[Prior] | type[LKJ]] = {
+    kind.__name__: kind for kind in (Normal, HalfCauchy, HalfNormal, Exponential, StudentT, LKJ)
+}
+
+
+def from_text(text: str) -> Prior | LKJ:
+    """A prior as it is typed, without evaluating anything but numbers.
+
+    Raises
+    ------
+    SpecError, UnknownName
+        The text is no prior, or one of a kind that does not exist.
+
+    Examples
+    --------
+    >>> from_text("Normal(0, scale=2.5)")
+    Normal(loc=0.0, scale=2.5)
+    """
+    wrong = f"{text!r} is no prior; write one such as Normal(0, 1). Kinds: {listed(KINDS)}"
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+            raise SpecError(wrong)
+        given = [ast.literal_eval(node) for node in call.args]
+        named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise SpecError(wrong) from error
+    if call.func.id not in KINDS:
+        raise UnknownName(f"unknown prior {call.func.id!r}: {suggestion(call.func.id, KINDS)}")
+    try:
+        return KINDS[call.func.id](*given, **named)
+    except TypeError as error:
+        raise SpecError(f"{text!r} does not fit {call.func.id}: {error}") from error

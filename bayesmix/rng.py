@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import operator
 import secrets
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,11 +27,13 @@ def check_seed(seed: object) -> int:
     """
     if seed is None:
         return secrets.randbelow(2**31)
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+    if isinstance(seed, np.integer):
+        seed = operator.index(cast("np.int64", seed))
+    if isinstance(seed, bool) or not isinstance(seed, int):
         raise SpecError(f"seed must be an int or None, got {type(seed).__name__} {seed!r}")
     if not 0 <= seed <= MAX_SEED:
         raise SpecError(f"seed must lie in [0, 2**63), got {seed}")
-    return int(seed)
+    return seed
 
 
 def stream(seed: int, name: str) -> np.random.Generator:

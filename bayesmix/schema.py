@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ def frame(data: Any) -> pd.DataFrame:
     if isinstance(data, xr.Dataset):
         data = _frame_from_dataset(data)
     if isinstance(data, Mapping):
-        data = _frame_from_mapping(data)
+        data = _frame_from_mapping(cast("Mapping[Any, Any]", data))
     if not isinstance(data, pd.DataFrame):
         raise DataError(
             "data must be a pandas data frame, an xarray Dataset or a mapping of columns, "
@@ -85,7 +85,9 @@ def _frame_from_mapping(data: Mapping[Any, Any]) -> pd.DataFrame:
             "the Series in data have different indexes, so it is unclear which values belong to "
             "one row; give one data frame, or arrays: column.to_numpy()"
         )
-    plain = {k: v.array if isinstance(v, pd.Series) else v for k, v in data.items()}
+    plain: dict[Any, Any] = {
+        k: cast(Any, v).array if isinstance(v, pd.Series) else v for k, v in data.items()
+    }
     return pd.DataFrame(plain)
 
 
@@ -231,9 +233,11 @@ def build_tree(result: Posterior, model: Model, design: Design) -> xr.DataTree:
     groups[stats] = xr.Dataset({k: (result.stat_dims[k], v) for k, v in result.stats.items()})
     if result.fit_stats:
         extra = {k: (result.fit_stat_dims[k], v) for k, v in result.fit_stats.items()}
-        groups["fit_stats"] = xr.Dataset(extra).merge(groups.get("fit_stats", xr.Dataset()))
+        known = groups.get("fit_stats", xr.Dataset()).data_vars
+        groups["fit_stats"] = xr.Dataset(extra).assign({str(k): v for k, v in known.items()})
     groups.update(data_groups(design))
-    tree = xr.DataTree.from_dict(groups)
+    # cast: the overloads of from_dict are only partly typed
+    tree: xr.DataTree = cast("Any", xr.DataTree).from_dict(groups)
     tree.attrs.update(result.attrs)
     return tree
 
@@ -254,7 +258,8 @@ def _dataset(
 
 def data_groups(design: Design) -> dict[str, xr.Dataset]:
     """``observed_data`` (the target) and ``constant_data`` (the other columns), by ``obs``."""
-    observed, constant = {}, {}
+    observed: dict[str, Any] = {}
+    constant: dict[str, Any] = {}
     for name in design.columns.columns:
         column = design.columns[name]
         # xarray keeps "dtype" for itself

@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 
 import bayesmix as bm
 from bayesmix import doctor
-from bayesmix.cli import app, converted
+from bayesmix.cli import app
 from bayesmix.errors import SpecError
+from bayesmix.texts import converted
 
 FORMULA = "p(high, total) ~ sex"
 QUICK = ["--formula", FORMULA, "--method", "mle", "--seed", "1"]
@@ -499,3 +500,38 @@ def test_the_program_is_called_bayesmix():
     """The installed console script is this application."""
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="bayesmix")
     assert entry.load() is app
+
+
+# --- priors ---------------------------------------------------------------------------------------
+
+
+def test_priors_are_typed_as_in_python(folder):
+    """--prior sets the prior of a term or a kind; it is stored with the fit."""
+    given = ["--prior", "sex=Normal(0, 0.01)", "--prior", "Intercept=StudentT(4, scale=2)"]
+    result = call("fit", "census", *QUICK[:2], "--method", "map", "--seed", "1", *given)
+    assert result.exit_code == 0
+    found = bm.load(folder / "fit.nc")
+    assert dict(found.model.priors)["sex"] == bm.priors.Normal(0, 0.01)
+    assert dict(found.model.priors)["Intercept"] == bm.priors.StudentT(4, 0, 2)
+    assert abs(float(found.tree["estimate"]["sex"])) < 0.2  # 1.28 with the default prior
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("sex", "--prior takes key=value, such as sex=Normal"),
+        ("sex=Norml(0, 1)", "unknown prior 'Norml': did you mean 'Normal'"),
+        ("sex=Normal(0, 1", "is no prior; write one such as Normal"),
+        ("sex=Normal(0, __import__('os'))", "is no prior"),
+        ("sex=Normal(0, -1)", "scale must be finite and lie in"),
+        ("sex=Normal(0, 1, 2)", "does not fit Normal"),
+        ("sigma=Normal(0, 1)", "must live on"),
+        ("age=Normal(0, 1)", "match nothing in the formula"),
+    ],
+)
+def test_bad_priors(folder, text, words):
+    """A prior that cannot be read is one sentence, and nothing is written."""
+    result = call("fit", "census", *QUICK, "--prior", text)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not list(folder.iterdir())

@@ -33,7 +33,7 @@ from bayesmix import priors, schema, specs, workflow
 from bayesmix.blocks import target as targets
 
 PAIRS = pytest.mark.parametrize(("family", "method"), pairs())
-OBJECTIVES = {"log_likelihood", "log_joint", "elbo", "nll", "sse"}
+OBJECTIVES = {"log_likelihood", "log_joint", "log_joint_unconstrained", "elbo", "nll", "sse"}
 GROUPS = {
     *("posterior", "sample_stats", "estimate", "standard_error", "fit_stats"),
     *("observed_data", "constant_data", "log_likelihood"),

@@ -13,7 +13,7 @@ from bayesmix.blocks.grammar import cause, groupings, parsed, predictors
 from bayesmix.blocks.grammar import split as split
 from bayesmix.blocks.grammar import variables as variables
 from bayesmix.errors import DataError, FormulaError, listed
-from bayesmix.protocols import Array
+from bayesmix.protocols import Array, Params
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,11 @@ class Factor:
     def dims(self) -> tuple[str, str, str]:
         """Dims of groups, effects, and effects again (the other side of a correlation)."""
         return f"{self.name}_group", f"{self.name}_effect", f"{self.name}_effect_other"
+
+    def spread(self, params: Params) -> tuple[Array, Array]:
+        """Standard deviations (sample, effect) and correlations (sample, effect, effect)."""
+        sigma, n = params[f"sigma_{self.name}"], len(self.effects)
+        return sigma, params[f"corr_{self.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
 
     def deviation(self, effect: str) -> str:
         """The name of a deviation as lme4 and bambi write it: ``1|edu``, ``sex|edu``."""

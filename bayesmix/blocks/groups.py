@@ -72,6 +72,25 @@ def partial_correlations(corr: Array) -> Array:
     return np.stack(partial, axis=1) if partial else np.empty((len(corr), 0))
 
 
+def gaussian_reading(
+    successes: Array, trials: Array, index: Array, n_groups: int, offset: Array | float
+) -> tuple[Array, Array]:
+    """A binomial likelihood read as a Gaussian one about each row's logit, at a rough fit.
+
+    The fit is each row's own share, drawn to that of its group by one trial's weight.
+
+    Returns
+    -------
+    weight (obs,), the information of each row, and score (obs,), weight times working response.
+    """
+    rate = (np.bincount(index, successes, n_groups) + 0.5) / (
+        np.bincount(index, trials, n_groups) + 1.0
+    )
+    p = (successes + rate[index]) / (trials + 1.0)
+    weight = trials * p * (1 - p)
+    return weight, weight * (np.log(p / (1 - p)) - offset) + successes - trials * p
+
+
 def pivot(
     effects: Array, free: Array, index: Array, n_groups: int, weight: Array, score: Array
 ) -> tuple[Array, Array, Array, Array]:

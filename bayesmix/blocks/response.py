@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,14 @@ class Outcome:
                 f"row {row}; {above.size} row(s) in all. Is it p(successes, trials)?"
             )
         return {"successes": successes, "trials": trials}
+
+    def require(self, arrays: Mapping[str, Array]) -> None:
+        """Raise a DataError unless the rows hold an outcome to be scored."""
+        if "successes" not in arrays:
+            trials = f" and {self.trials!r}" if isinstance(self.trials, str) else ""
+            raise DataError(
+                f"these rows cannot be scored: give the outcome {self.target!r}{trials}"
+            )
 
     def _labelled(self, column: pd.Series) -> Array:
         text = column.astype(str)

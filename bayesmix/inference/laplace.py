@@ -60,8 +60,8 @@ class Laplace(Method):
         gaussian = Gaussian(best.point, np.linalg.cholesky(0.5 * (covariance + covariance.T)))
         params, stats = gaussian.sample(density, random.stream(seed, "draws"), self.draws)
         fit_stats = {
-            "log_joint": best.trace,
-            "restart_log_joint": np.array([one.value for one in climbs]),
+            "log_joint_unconstrained": best.trace,
+            "restart_log_joint_unconstrained": np.array([one.value for one in climbs]),
             "gradient_norm": np.array(best.slope),
         }
         return Posterior(
@@ -71,8 +71,8 @@ class Laplace(Method):
             sampled=True,
             fit_stats=fit_stats,
             fit_stat_dims={
-                "log_joint": ("iteration",),
-                "restart_log_joint": ("restart",),
+                "log_joint_unconstrained": ("iteration",),
+                "restart_log_joint_unconstrained": ("restart",),
                 "gradient_norm": (),
             },
             attrs={"engine": "independent"},

@@ -15,8 +15,8 @@ from bayesmix.blocks import graph, groups
 from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.blocks.separation import require_maximum
-from bayesmix.errors import DataError, FormulaError, SpecError, listed
-from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior
+from bayesmix.errors import FormulaError, SpecError, listed
+from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior, check_effect_prior
 from bayesmix.protocols import DATA, Array, Design, HasPyMC, HasTorch, Params
 from bayesmix.specs import check_choice
 
@@ -88,7 +88,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         check_choice("BinomialGLM", "parametrization", self.parametrization, graph.PARAMETRIZATIONS)
         given = dict(self.priors.items() if isinstance(self.priors, Mapping) else self.priors)
         for name, prior in given.items():
-            _check_prior(str(name), prior)
+            check_effect_prior(str(name), prior)
         object.__setattr__(self, "priors", tuple(sorted(given.items())))
 
     def design(self, data: Any) -> Design:
@@ -154,13 +154,8 @@ class BinomialGLM(HasPyMC, HasTorch):
         """What ``mixed`` needs: a Gaussian reading of each group's likelihood at a rough fit."""
         group, effect, other = factor.dims
         index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
-        successes, trials = arrays["successes"], arrays["trials"]
-        rate = (np.bincount(index, successes, n_groups) + 0.5) / (
-            np.bincount(index, trials, n_groups) + 1.0
-        )
-        p = (successes + rate[index]) / (trials + 1.0)
-        weight = trials * p * (1 - p)
-        score = weight * (np.log(p / (1 - p)) - arrays.get("offset", 0.0)) + successes - trials * p
+        counts = arrays["successes"], arrays["trials"]
+        weight, score = groups.gaussian_reading(*counts, index, n_groups, arrays.get("offset", 0.0))
         free = matrices.common[:, matrices.free_columns]
         parts = groups.pivot(matrices.effects[factor.name], free, index, n_groups, weight, score)
         names = ("rotation", "information", "score", "cross")
@@ -217,12 +212,11 @@ class BinomialGLM(HasPyMC, HasTorch):
             beta = params[term.name].reshape(len(first), -1)
             eta += beta @ design.arrays["X"][:, term.columns].T
         for factor in matrices.factors:
-            index, columns = (
-                design.arrays[f"index_{factor.name}"],
-                design.arrays[f"Z_{factor.name}"],
-            )
-            for j, effect in enumerate(factor.effects):
-                eta += params[factor.deviation(effect)][:, index] * columns[:, j]
+            index = design.arrays[f"index_{factor.name}"]
+            for effect, column in zip(
+                factor.effects, design.arrays[f"Z_{factor.name}"].T, strict=True
+            ):
+                eta += params[factor.deviation(effect)][:, index] * column
         return eta
 
     def log_density(self, params: Params, data: Any) -> Array:
@@ -247,12 +241,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         return {design.target: rng.binomial(design.arrays["trials"], p)}
 
     def require_outcome(self, design: Design) -> None:
-        if "successes" not in design.arrays:
-            outcome: Outcome = design.state.outcome
-            raise DataError(
-                f"these rows cannot be scored: give the outcome {outcome.target!r}"
-                + (f" and {outcome.trials!r}" if isinstance(outcome.trials, str) else "")
-            )
+        design.state.outcome.require(design.arrays)
 
     def complete(self, params: Params, design: Design, rng: np.random.Generator) -> Params:
         """Effects of groups never seen, drawn from the population of groups."""
@@ -260,7 +249,7 @@ class BinomialGLM(HasPyMC, HasTorch):
         for factor in design.state.matrices.factors:
             n_new = len(design.coords[f"{factor.name}_group"]) - len(factor.levels)
             if n_new:
-                sigma, corr = _spread(params, factor)
+                sigma, corr = factor.spread(params)
                 new = groups.draw(rng, sigma, corr, n_new)
                 for j, effect in enumerate(factor.effects):
                     name = factor.deviation(effect)
@@ -274,7 +263,7 @@ class BinomialGLM(HasPyMC, HasTorch):
             density = self._term_prior(term, matrices).log_density(params[term.name])
             total += density.reshape(len(total), -1).sum(axis=1)
         for factor in matrices.factors:
-            sigma, corr = _spread(params, factor)
+            sigma, corr = factor.spread(params)
             total += self.prior(f"sigma_{factor.name}").log_density(sigma).sum(axis=1)
             if len(factor.effects) > 1:
                 total += groups.lkj_log_density(corr, self.prior(f"corr_{factor.name}"))
@@ -409,22 +398,3 @@ class BinomialGLM(HasPyMC, HasTorch):
             for j, (effect, value) in enumerate(zip(factor.effects, coefficients, strict=True))
         ]
         return sum(parts)
-
-
-def _spread(params: Params, factor: formulas.Factor) -> tuple[Array, Array]:
-    sigma, n = params[f"sigma_{factor.name}"], len(factor.effects)
-    return sigma, params[f"corr_{factor.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
-
-
-def _check_prior(name: str, prior: object) -> None:
-    if name.startswith("corr"):
-        if not isinstance(prior, LKJ):
-            raise SpecError(f"the prior of {name!r} must be an LKJ, got {prior!r}")
-    elif not isinstance(prior, Prior):
-        raise SpecError(
-            f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
-        )
-    elif name.startswith("sigma") and prior.support_low < 0:
-        raise SpecError(
-            f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}"
-        )

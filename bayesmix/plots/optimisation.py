@@ -20,6 +20,7 @@ _NAMES = {
     "nll": "negative log-likelihood, nats",
     "log_likelihood": "log-likelihood, nats",
     "log_joint": "log joint density, nats",
+    "log_joint_unconstrained": "log joint density with Jacobian, nats",
     "sse": "sum of squared errors",
 }
 _MINIMISED = ("nll", "sse")
