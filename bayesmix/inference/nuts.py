@@ -62,7 +62,7 @@ class NUTS(Method):
     draws: int = 1000
     tune: int = 600
     chains: int = 4
-    target_accept: float = 0.8
+    target_accept: float = 0.85
     max_treedepth: int = 10
     sampler: str = "nutpie"
     adaptation: str = "low_rank"
