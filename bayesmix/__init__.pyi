@@ -7,11 +7,15 @@ from . import scoring as scoring
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .inference.advi import ADVI as ADVI
+from .inference.dadvi import DADVI as DADVI
+from .inference.em import EM as EM
 from .inference.laplace import Laplace as Laplace
 from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE
 from .inference.nuts import NUTS as NUTS
 from .models.binomial_glm import BinomialGLM as BinomialGLM
+from .models.experts import MixtureOfExperts as MixtureOfExperts
+from .models.piecewise import PiecewiseRegression as PiecewiseRegression
 from .priors import LKJ as LKJ
 from .priors import Exponential as Exponential
 from .priors import HalfCauchy as HalfCauchy

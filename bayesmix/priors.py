@@ -6,6 +6,7 @@ import ast
 import importlib
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -235,6 +236,16 @@ def check_effect_prior(name: str, prior: object) -> None:
         raise SpecError(
             f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}"
         )
+
+
+LOC_KINDS = ("loc", "gate", "scale")
+"""Kinds of coefficients in a mixture: of the experts' locs, of the gate, of the log scale."""
+
+
+def prior_of(name: str, given: Mapping[str, Prior], default: Mapping[str, Prior]) -> Prior:
+    """The prior of one coefficient of a mixture: its own, else that of its kind."""
+    kind = next((k for k in ("gate", "scale") if name.startswith(f"{k}_")), "loc")
+    return given.get(name) or given.get(kind) or default[kind]
 
 
 KINDS: dict[str, type[Prior] | type[LKJ]] = {

@@ -160,13 +160,87 @@ class HasTorch(Model):
 
 
 class HasEM(Model):
-    """Capability: an expectation-maximisation step."""
+    """Capability: expectation maximisation. Params here have no sample axis: one point."""
 
     entry: ClassVar[str] = "em_step"
+    objective: ClassVar[str] = "log_likelihood"
+
+    @abstractmethod
+    def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
+        """Up to ``count`` distinct rough solutions, most promising first."""
 
     @abstractmethod
     def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
         """One E-step and M-step; returns new parameters and the objective before the step."""
+
+    @abstractmethod
+    def n_free(self, design: Design) -> int:
+        """Number of free parameters, as BIC counts them."""
+
+    def em_finish(self, params: Params, data: Any) -> tuple[Params, dict[str, Array], float]:
+        """The stationary point near ``params``, standard errors there, and the largest gradient.
+
+        Where EM itself ends at a stationary point, as by default, there is nothing to do.
+        """
+        del data
+        return params, {}, 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A log joint density written for numba: ``function(theta, *arrays, gradient) -> value``.
+
+    Parameters
+    ----------
+    function
+        A numba-compiled function; ``gradient`` is an output.
+    arrays
+        What it reads besides theta, as contiguous arrays.
+    variables
+        Names and shapes of the free parameters in the order of theta; all are unconstrained.
+    """
+
+    function: Any
+    arrays: tuple[Array, ...]
+    variables: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+class HasKernel(HasPyMC):
+    """Capability: the density that PyMC states, also as a compiled loop, where speed decides."""
+
+    entry: ClassVar[str] = "kernel"
+
+    @abstractmethod
+    def kernel(self, data: Any) -> Kernel | None:
+        """The same density as ``pymc_model``; None for options that only PyMC serves."""
+
+
+class HasModes(HasPyMC):
+    """Capability: starting values where a posterior with several modes is highest."""
+
+    entry: ClassVar[str] = "modes"
+
+    @abstractmethod
+    def modes(self, data: Any, rng: np.random.Generator) -> list[Params]:
+        """Values of PyMC's free variables near the best modes known, best first, no sample axis."""
+
+
+class HasComponents(Model):
+    """Capability: a mixture. Components run along the last axis."""
+
+    entry: ClassVar[str] = "log_parts"
+    component: ClassVar[str]
+
+    @abstractmethod
+    def log_parts(self, params: Params, data: Any) -> tuple[Array, Array]:
+        """Log weights, and log densities of the target: each (sample, obs, component)."""
+
+    @abstractmethod
+    def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
+        """Every sample in one order of components, and where each came from.
+
+        The second value holds positions (sample, component) in the samples given.
+        """
 
 
 @dataclass(frozen=True)

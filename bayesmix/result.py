@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,9 @@ import xarray as xr
 
 from bayesmix import rng as random
 from bayesmix import schema, storage
+from bayesmix.blocks import mixtures
 from bayesmix.errors import MissingCapability, SpecError
-from bayesmix.protocols import Array, Design, HasEM, Method, Model, Params
+from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
 from bayesmix.specs import check_count
 
 if TYPE_CHECKING:
@@ -110,29 +111,51 @@ class Fit:
             self._predict_rows(params, part, levels, first)
             for first, part in _chunks(design, max(_n_samples(params), _OUTCOMES))
         ]
-        joined = {k: np.concatenate([part[k] for part in parts], axis=-1) for k in parts[0]}
-        return xr.Dataset(
-            {k: (("quantile", "obs") if v.ndim == 2 else "obs", v) for k, v in joined.items()},
-            {"quantile": list(levels), "obs": np.arange(design.n_obs)},
-        )
+        joined = {
+            k: (dims, np.concatenate([part[k][1] for part in parts], axis=dims.index("obs")))
+            for k, (dims, _) in parts[0].items()
+        }
+        coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}
+        return xr.Dataset(joined, coords | self._components(joined.values()))
 
     def _predict_rows(
         self, params: Params, design: Design, levels: Array, first: int
-    ) -> dict[str, Array]:
+    ) -> dict[str, tuple[tuple[str, ...], Array]]:
         mean, variance = self.model.moments(params, design)
         repeats = -(-_OUTCOMES // _n_samples(params))
         samples = np.tile(np.arange(_n_samples(params)), repeats)
         outcome = self._simulate(_picked(params, samples), design, self.seed, "predict", first)
         outcome = outcome[design.target]
         rows = {
-            "mean": mean.mean(axis=0),
-            "sd": np.sqrt(variance.mean(axis=0) + mean.var(axis=0)),
-            "quantile_of_target": np.quantile(outcome, levels, axis=0),
+            "mean": (("obs",), mean.mean(axis=0)),
+            "sd": (("obs",), np.sqrt(variance.mean(axis=0) + mean.var(axis=0))),
+            "quantile_of_target": (("quantile", "obs"), np.quantile(outcome, levels, axis=0)),
         }
         for name, curve in self.model.curves(params, design).items():
-            rows[name] = curve.mean(axis=0)
-            rows[f"{name}_quantile"] = np.quantile(curve, levels, axis=0)
+            dims = self._curve_dims(curve)
+            rows[name] = dims, curve.mean(axis=0)
+            rows[f"{name}_quantile"] = ("quantile", *dims), np.quantile(curve, levels, axis=0)
         return rows
+
+    def _curve_dims(self, curve: Array) -> tuple[str, ...]:
+        """Dims of a curve (sample, obs) or, in a mixture, (sample, obs, component)."""
+        return ("obs", self._mixture().component) if curve.ndim == 3 else ("obs",)
+
+    def _components(self, variables: Iterable[tuple[tuple[str, ...], Array]]) -> dict[str, Any]:
+        """Labels of the components, where some variable has them."""
+        if not isinstance(self.model, HasComponents):
+            return {}
+        dim = self.model.component
+        used = any(dim in dims for dims, _ in variables)
+        return {dim: list(self.design.coords[dim])} if used else {}
+
+    def _mixture(self) -> HasComponents:
+        if not isinstance(self.model, HasComponents):
+            raise MissingCapability(
+                f"responsibilities() belongs to mixtures; {type(self.model).__name__} is no "
+                "mixture: use predict() or curves()"
+            )
+        return self.model
 
     def curves(self, new_data: Any = None) -> xr.Dataset:
         """The family's curves for every draw, dims (sample, obs): what questions are asked of.
@@ -141,7 +164,8 @@ class Fit:
         """
         design, params = self._at(new_data)
         curves = self.model.curves(params, design)
-        return xr.Dataset({k: (("sample", "obs"), v) for k, v in curves.items()})
+        found = {k: (("sample", *self._curve_dims(v)), v) for k, v in curves.items()}
+        return xr.Dataset(found, self._components(found.values()))
 
     def sample(
         self, new_data: Any = None, *, draws: int | None = None, seed: int | None = None
@@ -185,18 +209,35 @@ class Fit:
         return xr.DataArray(values, {"obs": np.arange(design.n_obs)}, "obs", "log_density")
 
     def responsibilities(self, new_data: Any = None) -> xr.Dataset:
-        """Probability of each component given a row; mixtures only.
+        """Probability of each component given a row, averaged over draws; mixtures only.
+
+        Returns
+        -------
+        Dataset
+            ``responsibility`` (obs, component) and ``component`` (obs), the most probable one.
 
         Raises
         ------
         MissingCapability
             The family is no mixture.
+        DataError
+            The rows lack the target.
         """
-        del new_data
-        offered = "a mixture" if isinstance(self.model, HasEM) else "no mixture"
-        raise MissingCapability(
-            f"responsibilities() belongs to mixtures; {type(self.model).__name__} is {offered}: "
-            "use predict() or curves()"
+        model = self._mixture()
+        design, params = self._at(new_data, outcome=True)
+        n_parts = len(design.coords[model.component])
+        parts = [
+            mixtures.responsibilities(*model.log_parts(params, part)).mean(axis=0)
+            for _, part in _chunks(design, _n_samples(params) * n_parts)
+        ]
+        found = np.concatenate(parts)
+        labels = np.asarray(design.coords[model.component])
+        return xr.Dataset(
+            {
+                "responsibility": (("obs", model.component), found),
+                "component": ("obs", labels[found.argmax(axis=1)]),
+            },
+            {"obs": np.arange(design.n_obs), model.component: labels},
         )
 
     def save(self, path: str | os.PathLike[str]) -> Path:

@@ -253,7 +253,9 @@ def _dataset(
     if lead:
         shape = next(iter(values.values())).shape
         labels |= {dim: np.arange(shape[i]) for i, dim in enumerate(lead)}
-    return xr.Dataset({name: ((*lead, *dims[name]), values[name]) for name in values}, labels)
+    # one memory layout, as a file gives it back: sums in another order differ in their last bit
+    arrays = {name: np.asarray(value, order="C") for name, value in values.items()}
+    return xr.Dataset({name: ((*lead, *dims[name]), arrays[name]) for name in arrays}, labels)
 
 
 def data_groups(design: Design) -> dict[str, xr.Dataset]:

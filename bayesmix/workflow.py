@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bayesmix import __version__, priors, schema, specs, storage
+from bayesmix import __version__, labels, priors, schema, specs, storage
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
@@ -88,7 +88,9 @@ def fit(
             return load(stored)
     start = time.perf_counter()
     with reporter(progress) as report:
-        posterior = chosen.run(model, design, seed=seed, progress=report)
+        posterior = labels.aligned(
+            chosen.run(model, design, seed=seed, progress=report), model, design
+        )
     tree = schema.build_tree(posterior, model, design)
     tree.attrs.update(attrs, wall_seconds=time.perf_counter() - start)
     found = Fit(model, chosen, tree)

@@ -32,11 +32,27 @@ def people() -> pd.DataFrame:
     )
 
 
+def branches() -> pd.DataFrame:
+    """Sixty rows of two branches that cross, with a predictor of every type."""
+    rng = stream(7, "branches")
+    x = np.linspace(-1, 1, 60)
+    upper = np.arange(60) % 2 == 0
+    y = np.where(upper, 0.8 * x + 0.5, -0.6 * x - 0.4) + rng.normal(0, 0.1, 60)
+    return pd.DataFrame({"x": x, "y": y, "kind": np.where(rng.random(60) < 0.5, "a", "b")})
+
+
 EXAMPLES: Mapping[str, tuple[Model, pd.DataFrame]] = {
     "BinomialGLM": (bm.BinomialGLM(FORMULA), people()),
+    "MixtureOfExperts": (
+        bm.MixtureOfExperts("y ~ x + kind", 2, gate="x", scale="constant"),
+        branches(),
+    ),
+    "PiecewiseRegression": (bm.PiecewiseRegression("y ~ x + kind", 2), branches()),
 }
 CHEAP: Mapping[str, Method] = {
     "advi": bm.ADVI(steps=100, draws=60),
+    "dadvi": bm.DADVI(draws=60),
+    "em": bm.EM(restarts=3),
     "laplace": bm.Laplace(draws=60, restarts=1),
     "map": bm.MAP(restarts=1),
     "mle": bm.MLE(restarts=1),

@@ -46,7 +46,12 @@ ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"
 # What may not be imported at the top of a module, so that importing a room costs little, and the
 # modules that are all about one of them: those are imported inside functions instead.
 HEAVY = {*ROOMS, *ALIASES, "scipy.stats", "formulae"}
-ALL_ABOUT = {"bayesmix.blocks.nets": "torch", "bayesmix.plots.": "matplotlib"}
+ALL_ABOUT = {
+    "bayesmix.blocks.nets": "torch",
+    "bayesmix.blocks.fastmath": "numba",
+    "bayesmix.blocks.expert_kernel": "numba",
+    "bayesmix.plots.": "matplotlib",
+}
 
 
 @dataclass(frozen=True)

@@ -386,7 +386,8 @@ def test_census_complete_pooling_agrees_with_quadrature(census_fits: dict[str, F
     found = compare({"complete": census_fits["complete"]}, loo="exact").pointwise["complete"]
     truth = _complete_pooling_by_quadrature(bm.datasets.census())
     assert (np.abs(found["elpd"] - truth) < 4 * found["mcse"] + 1e-3).all()
-    assert abs(found["elpd"].sum() - truth.sum()) < 10
+    error = np.sqrt((found["mcse"] ** 2).sum())
+    assert abs(found["elpd"].sum() - truth.sum()) < 4 * error < 100
     psis = compare({"complete": census_fits["complete"]}, loo="psis").table["elpd"].item()
     assert psis > truth.sum() + 100
 

@@ -166,7 +166,8 @@ def test_fitting_changes_no_data(family: str) -> None:
     """The data frame that a fit is made from stays as it was, and is not held on to."""
     model, data = example(family)
     given_rows = data.copy(deep=True)
-    found = bm.fit(model, given_rows, method=cheap("mle"), seed=1, progress=False)
+    method = next(name for name in ("mle", "em") if name in workflow.methods_for(model))
+    found = bm.fit(model, given_rows, method=cheap(method), seed=1, progress=False)
     pd.testing.assert_frame_equal(given_rows, data)
     given_rows.iloc[:, 0] = given_rows.iloc[::-1, 0].to_numpy()
     pd.testing.assert_frame_equal(found.data, data[list(found.data.columns)])

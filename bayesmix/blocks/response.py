@@ -52,7 +52,7 @@ class Outcome:
             return {"successes": self._labelled(data[self.target]), "trials": trials}
         if self.trials == 1:
             return {"successes": _zero_one(data[self.target]), "trials": trials}
-        successes = _counts(data[self.target])
+        successes = counts(data[self.target])
         above = np.flatnonzero(successes > trials)
         if above.size:
             row = int(above[0])
@@ -148,7 +148,7 @@ def new_trials(outcome: Outcome, data: pd.DataFrame) -> dict[str, Array]:
 def _trials(trials: str | int, data: pd.DataFrame) -> Array:
     if isinstance(trials, int):
         return np.full(len(data), trials, dtype=np.int64)
-    return _counts(data[trials])
+    return counts(data[trials])
 
 
 def _zero_one(column: pd.Series) -> Array:
@@ -162,7 +162,8 @@ def _zero_one(column: pd.Series) -> Array:
     return values.astype(np.int64)
 
 
-def _counts(column: pd.Series) -> Array:
+def counts(column: pd.Series) -> Array:
+    """A column of counts, checked."""
     values = _numbers(column)
     checks = (
         (values < 0, "negative"),
@@ -177,6 +178,11 @@ def _counts(column: pd.Series) -> Array:
                 f"first {values[rows[0]]!s} in row {rows[0]}"
             )
     return values.astype(np.int64)
+
+
+def measured(column: pd.Series) -> Array:
+    """A column of finite numbers, in double precision."""
+    return _numbers(column).astype(float)
 
 
 def _numbers(column: pd.Series) -> Array:

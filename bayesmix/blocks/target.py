@@ -11,8 +11,10 @@ import ctypes
 import functools
 import hashlib
 import json
+import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +24,7 @@ import numpy as np
 
 from bayesmix.blocks import native
 from bayesmix.errors import DataError, SpecError, listed
-from bayesmix.protocols import DATA, Array, Design, HasPyMC
+from bayesmix.protocols import DATA, Array, Design, HasKernel, HasPyMC, Kernel
 from bayesmix.specs import to_json
 
 _ENGINES = ("pymc", "pytensor", "numba", "llvmlite", "numpy")
@@ -65,6 +67,7 @@ class Target:
     expansion: native.Callback
     arrays: tuple[Array, ...]
     table: Array
+    outputs_are_free: bool = False
 
     @property
     def n_expanded(self) -> int:
@@ -96,9 +99,38 @@ class Target:
             return -np.inf, np.zeros(self.n_dim)
         return float(value[0]), gradient
 
+    def log_densities(self, points: Array) -> tuple[Array, Array]:
+        """Log densities (sample,) and gradients (sample, n_dim) of many points, on every core."""
+        points = np.ascontiguousarray(points, dtype=float)
+        values, gradients = np.empty(len(points)), np.empty_like(points)
+        table, density = self.table.ctypes.data, self._density
+        bases = (points.ctypes.data, gradients.ctypes.data, values.ctypes.data)
+        strides = (8 * self.n_dim, 8 * self.n_dim, 8)
+
+        def some(first: int, last: int) -> None:
+            for i in range(first, last):
+                at = [base + i * stride for base, stride in zip(bases, strides, strict=True)]
+                if density(self.n_dim, *at, table):
+                    values[i], gradients[i] = -np.inf, 0.0
+
+        cores = os.cpu_count() or 1
+        cuts = np.linspace(0, len(points), cores + 1).astype(int)
+        if cores == 1 or len(points) < 16:
+            some(0, len(points))
+        else:  # the callback runs without the interpreter lock
+            with ThreadPoolExecutor(cores) as pool:
+                list(pool.map(some, cuts[:-1], cuts[1:]))
+        return values, gradients
+
+    def point(self, values: Mapping[str, Array]) -> Array:
+        """The unconstrained point of variables that are free as they are (no transform)."""
+        return np.concatenate([np.ravel(values[name]) for name, _ in self.variables])
+
     def expand(self, points: Array) -> dict[str, Array]:
         """Named parameters, shape (sample, ...), from unconstrained points (sample, n_dim)."""
         points = np.ascontiguousarray(np.atleast_2d(points), dtype=float)
+        if self.outputs_are_free:
+            return self.split(points)
         flat = np.empty((len(points), self.n_expanded))
         for point, row in zip(points, flat, strict=True):
             self._expansion(
@@ -130,12 +162,90 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
         Include the log Jacobian of the transforms (a density over the unconstrained space, for
         sampling) or leave it out (a density over the parameters themselves, for their mode).
     """
+    kernel = model.kernel(design) if isinstance(model, HasKernel) else None
+    if kernel is not None:
+        return _of_kernel(kernel)
     key = _key(model, design, jacobian)
     code, density, expansion = _callbacks(key) or _compile(model, design, jacobian, key)
     arrays = tuple(_input(design, *entry) for entry in code.inputs)
     table = np.array([n for a in arrays for n in (a.ctypes.data, *a.shape)] or [0], dtype=np.int64)
     layout = (code.n_dim, code.initial, code.variables, code.outputs)
     return Target(*layout, density, expansion, arrays, table)
+
+
+def _of_kernel(kernel: Kernel) -> Target:
+    """The target of a hand-written loop: nothing to differentiate or transform."""
+    sizes = tuple((name, int(np.prod(shape))) for name, shape in kernel.variables)
+    n_dim = sum(size for _, size in sizes)
+    layout = [[str(a.dtype), a.ndim] for a in kernel.arrays]
+    home = Path(kernel.function.py_func.__code__.co_filename)
+    source = [p.read_text() for p in (home, home.with_name("fastmath.py"), Path(__file__))]
+    parts = [kernel.function.py_func.__name__, source, layout, _versions()[:-1], native.machine()]
+    key = "kernel-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    density, expansion = _linked_kernels.get(key) or _kernel_callbacks(kernel, key)
+    table = np.array([n for a in kernel.arrays for n in (a.ctypes.data, *a.shape)], dtype=np.int64)
+    layout_of = (n_dim, np.zeros(n_dim), sizes, kernel.variables)
+    return Target(*layout_of, density, expansion, kernel.arrays, table, True)
+
+
+_linked_kernels: dict[str, tuple[native.Callback, native.Callback]] = {}
+
+
+def _kernel_callbacks(kernel: Kernel, key: str) -> tuple[native.Callback, native.Callback]:
+    path = native.cache_folder() / "targets" / key
+    content = native.recall(path)
+    if content is not None:
+        codes = pickle.loads(content)
+        _linked_kernels[key] = tuple(native.link_callback(code) for code in codes)
+        return _linked_kernels[key]
+    made = [native.compile_callback(*entry) for entry in kernel_sources(kernel)]
+    _linked_kernels[key] = made[0][0], made[1][0]
+    if made[0][1] is not None and made[1][1] is not None:
+        native.store(path, pickle.dumps((made[0][1], made[1][1])))
+    return _linked_kernels[key]
+
+
+def kernel_sources(kernel: Kernel) -> list[tuple[Any, Any]]:
+    """Source and signature of the two callbacks of a kernel: its density, and a copy."""
+    from numba import types
+
+    inputs = tuple((f"d{i}", str(a.dtype), a.ndim) for i, a in enumerate(kernel.arrays))
+    used = list(range(len(inputs)))
+    body = f"""
+    logp[0] = f(x{_arguments(used)}, carray(out, (dim,)))
+    finite = np.isfinite(logp[0])
+    for i in range(dim):
+        finite = finite and np.isfinite(out[i])
+    return 0 if finite else 3
+"""
+    copy = """
+    for i in range(dim):
+        out[i] = x[i]
+    return 0
+"""
+    made = []
+    shapes = (("dim", "out, logp", body, used), ("dim, size", "out", copy, []))
+    for sizes, results, text, read in shapes:
+        source = _views(inputs, read, "dim")
+        source = f"def callback({sizes}, x_, {results}, table_):\n" + source + text
+        number, real = types.uint64, types.CPointer(types.float64)
+        arguments = [number] * (sizes.count(",") + 1) + [real] * (results.count(",") + 2)
+        signature = types.int64(*arguments, types.CPointer(types.int64))
+        made.append((_define(source, kernel.function), signature))
+    return made
+
+
+def _views(inputs: Sequence[tuple[str, str, int]], used: list[int], dim: str) -> str:
+    """Lines that make arrays out of a callback's pointers."""
+    lines, position = [], 0
+    for i, (_, dtype, ndim) in enumerate(inputs):
+        shape = "".join(f"table[{position + 1 + axis}], " for axis in range(ndim))
+        view = f"carray(pointer(table[{position}]), ({shape}), np.{dtype})"
+        if i in used:
+            lines.append(f"    d{i} = {view}" + ("" if ndim else "[()]"))
+        position += 1 + ndim
+    head = f"    x = carray(x_, ({dim},))\n    table = carray(table_, ({position or 1},))\n"
+    return head + "\n".join(lines)
 
 
 def _key(model: HasPyMC, design: Design, jacobian: bool) -> str:
@@ -300,18 +410,8 @@ class _Graph:
     ) -> tuple[Any, Any]:
         from numba import types
 
-        lines, position = [], 0
-        for i, (_, dtype, ndim) in enumerate(self.inputs):
-            shape = "".join(f"table[{position + 1 + axis}], " for axis in range(ndim))
-            view = f"carray(pointer(table[{position}]), ({shape}), np.{dtype})"
-            if i in used:
-                lines.append(f"    d{i} = {view}" + ("" if ndim else "[()]"))
-            position += 1 + ndim
         source = f"def callback({sizes}, x_, {results}, table_):\n"
-        source += (
-            f"    x = carray(x_, ({self.n_dim},))\n    table = carray(table_, ({position or 1},))\n"
-        )
-        source += "\n".join(lines) + body
+        source += _views(self.inputs, used, str(self.n_dim)) + body
         number, real = types.uint64, types.CPointer(types.float64)
         arguments = [number] * (sizes.count(",") + 1) + [real] * (results.count(",") + 2)
         signature = types.int64(*arguments, types.CPointer(types.int64))

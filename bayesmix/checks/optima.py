@@ -158,6 +158,9 @@ def check_restarts(tree: xr.DataTree) -> Finding | None:
         reached = int((ends >= np.nanmax(ends) - RESTART_NATS).sum())
         share = reached / values.size
         found = f"{reached} of {values.size} starts reached the best optimum"
+        if tree.attrs.get("distinct_starts"):
+            message = f"{found}; they began at {values.size} distinct solutions of many more."
+            return Finding("restarts", "pass", share, 0, "", message)
         if reached > 1:
             return Finding("restarts", "pass", share, 2 / values.size, "", f"{found}.")
         message = f"{found}: there may be a better one that none has found. Use more `restarts`."

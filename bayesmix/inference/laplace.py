@@ -10,6 +10,7 @@ import numpy as np
 from bayesmix import rng as random
 from bayesmix import schema
 from bayesmix.blocks.gaussian import Gaussian
+from bayesmix.blocks.modes import rough_starts
 from bayesmix.blocks.optimum import best_of, curvature
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
@@ -54,7 +55,9 @@ class Laplace(Method):
         progress("compile", 0.0)
         density = target(model, design)
         search = MAP(restarts=self.restarts, max_iter=self.max_iter)
-        climbs = search.climbs(density, random.stream(seed, "init"), progress)
+        generator = random.stream(seed, "init")
+        known = rough_starts(model, design, density, generator)
+        climbs = search.climbs(density, generator, progress, known)
         best = best_of(climbs, ADVICE)
         covariance = np.linalg.inv(_information(density, best.point))
         gaussian = Gaussian(best.point, np.linalg.cholesky(0.5 * (covariance + covariance.T)))

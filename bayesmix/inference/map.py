@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from bayesmix import rng as random
+from bayesmix.blocks.modes import rough_starts
 from bayesmix.blocks.optimum import Climb, best_of, climb
 from bayesmix.blocks.target import Target, target
-from bayesmix.protocols import Design, HasPyMC, Method, Posterior, Report
+from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_count, check_number
 
 ADVICE = (
@@ -31,8 +33,8 @@ class MAP(Method):
     Parameters
     ----------
     restarts
-        Number of starts: the model's own, then that with jitter. The best is kept, all are
-        reported in ``fit_stats``.
+        Number of starts: those that the family knows of (a mixture's maxima of the likelihood),
+        then the model's own, then that with jitter. The best is kept, all are in ``fit_stats``.
     max_iter, tolerance
         Steps of each start, and the largest gradient entry that counts as converged.
     """
@@ -53,7 +55,9 @@ class MAP(Method):
         """Climb from every start and keep the highest mode."""
         progress("compile", 0.0)
         density = target(model, design, jacobian=False)
-        climbs = self.climbs(density, random.stream(seed, "init"), progress)
+        generator = random.stream(seed, "init")
+        known = rough_starts(model, design, density, generator)
+        climbs = self.climbs(density, generator, progress, known)
         best = best_of(climbs, ADVICE)
         params = {name: value[0] for name, value in density.expand(best.point).items()}
         stats = {
@@ -67,14 +71,18 @@ class MAP(Method):
         return Posterior(params, stats, dims, sampled=False, attrs=attrs)
 
     def climbs(
-        self, density: Target, generator: np.random.Generator, progress: Report
+        self,
+        density: Target,
+        generator: np.random.Generator,
+        progress: Report,
+        known: Sequence[Array] = (),
     ) -> list[Climb]:
-        """One ascent from each start."""
+        """One ascent from each start: those that the family knows, then the model's own."""
         found = []
         for i in range(self.restarts):
             progress("maximise", i / self.restarts)
             jitter = generator.uniform(-1, 1, density.n_dim) if i else 0.0
-            start = density.initial + jitter
+            start = known[i] if i < len(known) else density.initial + jitter
             one = climb(
                 density.log_density, start, max_iter=self.max_iter, tolerance=self.tolerance
             )

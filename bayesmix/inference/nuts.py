@@ -14,9 +14,10 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.blocks.modes import Mode, best_mode
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
-from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
+from bayesmix.protocols import Array, Design, HasModes, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
 
 _STATS = {
@@ -33,6 +34,10 @@ _STATS = {
 @dataclass(frozen=True)
 class NUTS(Method):
     r"""No-U-Turn sampling of the posterior.
+
+    Where a family knows that its posterior has several modes, as mixtures do, every chain starts
+    near the highest one that a search from many starts has found; elsewhere chains start from the
+    prior's centre with jitter.
 
     Parameters
     ----------
@@ -97,6 +102,7 @@ class NUTS(Method):
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         progress("compile", 0.0)
         density = target(model, design)
+        mode = best_mode(model, design, density, generator)
         nutpie = _nutpie_without_arviz()
         progress("sample", 0.0)
         total = self.chains * (self.draws + self.tune)
@@ -105,7 +111,7 @@ class NUTS(Method):
             progress("sample", sum(chain.finished_draws for chain in chains) / total)
 
         sampling = nutpie.sample(
-            _compiled(density, generator),
+            _compiled(density, generator, mode),
             draws=self.draws,
             tune=self.tune,
             chains=self.chains,
@@ -123,14 +129,27 @@ class NUTS(Method):
         progress("sample", 1.0)
         return _read(trace, density, self.draws)
 
+    def _near(
+        self, mode: Mode, density: Target, generator: np.random.Generator
+    ) -> list[dict[str, Array]]:
+        """A start near the mode for each chain, by name."""
+        points = np.stack([mode.near(generator) for _ in range(self.chains)])
+        named = density.expand(points)
+        return [{k: v[i] for k, v in named.items()} for i in range(self.chains)]
+
     def _pymc(
         self, model: HasPyMC, design: Design, generator: np.random.Generator, progress: Report
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         import pymc as pm
 
         progress("sample", 0.0)
+        mode = None
+        if isinstance(model, HasModes):
+            density = target(model, design)
+            mode = best_mode(model, design, density, generator)
         with model.pymc_model(design):
             tree = pm.sample(
+                initvals=None if mode is None else self._near(mode, density, generator),
                 draws=self.draws,
                 tune=self.tune,
                 chains=self.chains,
@@ -188,15 +207,17 @@ def _nutpie_without_arviz() -> Any:
     return nutpie
 
 
-def _compiled(density: Target, generator: np.random.Generator) -> Any:
+def _compiled(density: Target, generator: np.random.Generator, mode: Mode | None) -> Any:
     """The target as nutpie's own compiled model, around callbacks that are already linked."""
     from nutpie.compile_pymc import CompiledPyMCModel
 
     base = random.integer(generator)
 
     def start(seed: int) -> Array:
-        jitter = np.random.default_rng([base, seed]).uniform(-1, 1, density.n_dim)
-        return density.initial + jitter
+        own = np.random.default_rng([base, seed])
+        if mode is not None:
+            return mode.near(own)
+        return density.initial + own.uniform(-1, 1, density.n_dim)
 
     names = [name for name, _ in density.outputs]
     density_code: Any = density.density

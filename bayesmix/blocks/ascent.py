@@ -1,0 +1,88 @@
+"""Expectation maximisation from many starts: short runs of all, long runs of the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bayesmix.errors import NotConverged
+from bayesmix.protocols import Array, Design, HasEM, Params
+
+SHORT, KEPT = 5, 3
+"""Steps that every start is given, and how many of them go on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One EM run: where it ended, the objective by step, and what the finish said."""
+
+    params: Params
+    trace: Array
+    errors: dict[str, Array]
+    slope: float
+
+    @property
+    def value(self) -> float:
+        """The objective at the end."""
+        return float(self.trace[-1])
+
+
+def steps(
+    model: HasEM, design: Design, params: Params, trace: list[float], count: int, tolerance: float
+) -> Params:
+    """Up to ``count`` EM steps; ``trace`` takes the objective before each.
+
+    Raises
+    ------
+    NotConverged
+        The objective is not a finite number.
+    """
+    for _ in range(count):
+        params_after, value = model.em_step(params, design)
+        if not np.isfinite(value):
+            raise NotConverged(
+                f"the {model.objective} became {value} at step {len(trace)}: look for predictors "
+                "or targets of extreme size"
+            )
+        trace.append(value)
+        if len(trace) > 1 and abs(value - trace[-2]) <= tolerance * (1e-300 + abs(value)):
+            return params
+        params = params_after
+    return params
+
+
+def best_runs(
+    model: HasEM,
+    design: Design,
+    rng: np.random.Generator,
+    *,
+    restarts: int,
+    max_iter: int,
+    tolerance: float,
+    report: Callable[[float], None] = lambda share: None,
+) -> tuple[Run, Array, int]:
+    """The best of several runs, the objective that each start reached, and the best's number.
+
+    All starts get a few steps; the most promising go on to the end.
+    """
+    starts = model.em_starts(design, rng, restarts)
+    short: list[tuple[Params, list[float]]] = []
+    for i, start in enumerate(starts):
+        trace: list[float] = []
+        short.append((steps(model, design, start, trace, SHORT, tolerance), trace))
+        report(0.5 * (i + 1) / len(starts))
+    ends = np.array([trace[-1] for _, trace in short])
+    minimised = model.objective == "sse"
+    order = np.argsort(ends if minimised else -ends, kind="stable")[:KEPT]
+    runs: dict[int, Run] = {}
+    for i in order:
+        params, trace = short[i]
+        params = steps(model, design, params, trace, max_iter, tolerance)
+        params, errors, slope = model.em_finish(params, design)
+        trace.append(model.em_step(params, design)[1])
+        runs[int(i)] = Run(params, np.array(trace), errors, slope)
+        ends[i] = trace[-1]
+    best = min(runs, key=lambda i: runs[i].value if minimised else -runs[i].value)
+    return runs[best], ends, best

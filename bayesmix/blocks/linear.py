@@ -1,0 +1,105 @@
+"""Linear predictors of which every component of a mixture has its own coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bayesmix.blocks import formula as formulas
+from bayesmix.errors import FormulaError, listed
+from bayesmix.protocols import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """One right-hand side and the names of its coefficients.
+
+    Parameters
+    ----------
+    prefix
+        Put before the names of terms, e.g. ``gate_``; empty for the experts' own.
+    component
+        Dim of the components, e.g. ``expert``.
+    matrices
+        The evaluated formula; None where there is no such predictor.
+    """
+
+    prefix: str
+    component: str
+    matrices: formulas.Matrices | None
+
+    @classmethod
+    def of(cls, prefix: str, component: str, rhs: str | None, data: pd.DataFrame) -> Linear:
+        """Evaluate a right-hand side on training data.
+
+        Raises
+        ------
+        FormulaError
+            It has group effects, or an offset where there is no place for one.
+        """
+        if rhs is None:
+            return cls(prefix, component, None)
+        matrices = formulas.evaluate(rhs, data)
+        if matrices.factors:
+            names = [factor.name for factor in matrices.factors]
+            raise FormulaError(
+                f"mixtures take no group effects, {rhs!r} has some of {listed(names)}; use the "
+                "group as a predictor, or BinomialGLM"
+            )
+        if prefix and matrices.offset is not None:
+            raise FormulaError(f"an offset belongs to the formula of the experts, not to {rhs!r}")
+        return cls(prefix, component, matrices)
+
+    def new(self, data: pd.DataFrame) -> Linear:
+        """The same predictor for new rows."""
+        if self.matrices is None:
+            return self
+        return Linear(self.prefix, self.component, formulas.evaluate_new(self.matrices, data))
+
+    @property
+    def terms(self) -> tuple[formulas.Term, ...]:
+        """The terms, none where there is no such predictor."""
+        return () if self.matrices is None else self.matrices.terms
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A label for each column."""
+        return () if self.matrices is None else self.matrices.column_labels
+
+    def columns(self, n: int) -> Array:
+        """The predictor's columns, (obs, column)."""
+        return np.empty((n, 0)) if self.matrices is None else self.matrices.common
+
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Names of the coefficients with their dims."""
+        return {
+            self.prefix + term.name: (self.component,)
+            if term.scalar
+            else (self.component, f"{term.name}_level")
+            for term in self.terms
+        }
+
+    def coords(self) -> dict[str, tuple[Any, ...]]:
+        """Labels of the levels of categorical terms."""
+        return {f"{term.name}_level": term.levels for term in self.terms if not term.scalar}
+
+    def gather(self, params: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
+        """Coefficients (..., component, column) out of named parameters; ``shape`` leads."""
+        parts = [
+            np.asarray(params[self.prefix + term.name], dtype=float).reshape(*shape, -1)
+            for term in self.terms
+        ]
+        return np.concatenate(parts, axis=-1) if parts else np.empty((*shape, 0))
+
+    def scatter(self, coef: Array) -> dict[str, Array]:
+        """Named parameters out of coefficients (..., component, column)."""
+        return {
+            self.prefix + term.name: coef[..., term.columns.start]
+            if term.scalar
+            else coef[..., term.columns]
+            for term in self.terms
+        }

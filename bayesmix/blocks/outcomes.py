@@ -1,0 +1,198 @@
+r"""Outcomes of regressions: what one expert needs to know of its family, and nothing more.
+
+An expert maps linear predictors to a distribution of the target: ``loc``, the predictor of the
+mean on the link scale, and, where the family has one, ``spread``, the predictor of the log scale.
+Every function works elementwise on arrays that broadcast.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import special
+
+from bayesmix.priors import LOG_2PI
+from bayesmix.protocols import Array
+
+Counts = Mapping[str, Array]
+"""The observed rows: ``target``, and ``trials`` for binomial experts."""
+
+
+class Slopes(NamedTuple):
+    """First and second derivatives of a log density by its two linear predictors."""
+
+    loc: Array
+    spread: Array
+    loc_loc: Array
+    loc_spread: Array
+    spread_spread: Array
+
+
+class Expert(ABC):
+    """The family of an expert's target given its linear predictors."""
+
+    has_scale: bool = False
+
+    @abstractmethod
+    def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
+        """Log density (or probability) of the target."""
+
+    @abstractmethod
+    def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
+        """Derivatives of :meth:`log_density`."""
+
+    @abstractmethod
+    def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
+        """Mean and variance of the target."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
+        """One target for each entry."""
+
+    @abstractmethod
+    def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        """Probability of a target of at most ``at``."""
+
+    @abstractmethod
+    def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
+        """:meth:`log_density` in PyTensor."""
+
+    @abstractmethod
+    def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
+        """The target's ``torch.distributions`` object."""
+
+    @abstractmethod
+    def working(self, rows: Counts) -> Array:
+        """The target on the link scale, to start least squares from."""
+
+
+@dataclass(frozen=True)
+class Gaussian(Expert):
+    r"""Normal target: mean ``loc``, scale :math:`e^{\text{spread}} + \text{floor}`."""
+
+    floor: float = 0.01
+    has_scale = True
+
+    def scale(self, spread: Array) -> Array:
+        """Standard deviation, in units of the target."""
+        return np.exp(spread) + self.floor
+
+    def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
+        scale = self.scale(spread)
+        return -0.5 * ((rows["target"] - loc) / scale) ** 2 - np.log(scale) - 0.5 * LOG_2PI
+
+    def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
+        growth, scale = np.exp(spread), self.scale(spread)
+        r, g = (rows["target"] - loc) / scale, growth / scale
+        first = g * (r**2 - 1)
+        return Slopes(
+            r / scale,
+            first,
+            -1 / scale**2 + 0 * r,
+            -2 * r * g / scale,
+            first + g**2 * (1 - 3 * r**2),
+        )
+
+    def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
+        return loc, self.scale(spread) ** 2
+
+    def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
+        return loc + self.scale(spread) * rng.standard_normal(np.shape(loc))
+
+    def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        return special.ndtr((at - loc) / self.scale(spread))
+
+    def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
+        import pytensor.tensor as pt
+
+        scale: Any = pt.exp(spread) + np.float64(self.floor)
+        half = np.float64(0.5)
+        return -half * ((y - loc) / scale) ** 2 - pt.log(scale) - half * np.float64(LOG_2PI)
+
+    def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
+        import torch
+
+        return torch.distributions.Normal(loc, spread.exp() + self.floor, validate_args=False)
+
+    def working(self, rows: Counts) -> Array:
+        return np.asarray(rows["target"], dtype=float)
+
+
+@dataclass(frozen=True)
+class Poisson(Expert):
+    r"""Poisson counts with mean :math:`e^{\text{loc}}`."""
+
+    def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
+        y = rows["target"]
+        return y * loc - np.exp(loc) - special.gammaln(y + 1.0)
+
+    def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
+        rate, none = np.exp(loc), np.zeros(np.shape(loc))
+        return Slopes(rows["target"] - rate, none, -rate, none, none)
+
+    def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
+        return np.exp(loc), np.exp(loc)
+
+    def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
+        return rng.poisson(np.exp(loc))
+
+    def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        return special.pdtr(np.floor(at), np.exp(loc))
+
+    def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
+        import pytensor.tensor as pt
+
+        return y * loc - pt.exp(loc) - pt.gammaln(y + np.float64(1.0))
+
+    def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
+        import torch
+
+        return torch.distributions.Poisson(loc.exp(), validate_args=False)
+
+    def working(self, rows: Counts) -> Array:
+        return np.log(rows["target"] + 0.5)
+
+
+@dataclass(frozen=True)
+class Binomial(Expert):
+    r"""Successes among ``trials``, with logit ``loc``."""
+
+    def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
+        y, n = rows["target"], rows["trials"]
+        choices = special.gammaln(n + 1.0) - special.gammaln(y + 1.0)
+        return choices - special.gammaln(n - y + 1.0) + y * loc - n * np.logaddexp(0.0, loc)
+
+    def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
+        p, none = special.expit(loc), np.zeros(np.shape(loc))
+        n = rows["trials"]
+        return Slopes(rows["target"] - n * p, none, -n * p * (1 - p), none, none)
+
+    def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
+        p, n = special.expit(loc), rows["trials"]
+        return n * p, n * p * (1 - p)
+
+    def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
+        return rng.binomial(rows["trials"], special.expit(loc))
+
+    def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        return special.bdtr(np.floor(at), rows["trials"], special.expit(loc))
+
+    def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
+        import pytensor.tensor as pt
+
+        one = np.float64(1.0)
+        choices = pt.gammaln(trials + one) - pt.gammaln(y + one) - pt.gammaln(trials - y + one)
+        return choices + y * loc - trials * pt.softplus(loc)
+
+    def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
+        import torch
+
+        return torch.distributions.Binomial(trials, logits=loc, validate_args=False)
+
+    def working(self, rows: Counts) -> Array:
+        y, n = rows["target"], rows["trials"]
+        return np.log((y + 0.5) / (n - y + 0.5))

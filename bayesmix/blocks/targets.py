@@ -1,0 +1,83 @@
+"""The left-hand side of a regression: a measured quantity, counts, or successes among trials."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bayesmix import schema
+from bayesmix.blocks.outcomes import Binomial, Expert, Gaussian, Poisson
+from bayesmix.blocks.response import Outcome, counts, measured, new_trials, read_outcome
+from bayesmix.errors import FormulaError
+from bayesmix.protocols import Array
+
+_PLAIN = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
+
+
+def expert_of(kind: str, floor: float) -> Expert:
+    """The family of that name."""
+    return {"gaussian": Gaussian(floor), "poisson": Poisson(), "binomial": Binomial()}[kind]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which columns hold the target, and how they are read; values under ``y`` and ``trials``."""
+
+    name: str
+    kind: str
+    outcome: Outcome | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the target."""
+        trials = None if self.outcome is None else self.outcome.trials
+        return (self.name, trials) if isinstance(trials, str) else (self.name,)
+
+    def columns(self, data: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the target, unchanged."""
+        return data.loc[:, list(self.names)]
+
+    def values(self, data: pd.DataFrame) -> dict[str, Array]:
+        """The target of every row, checked.
+
+        Raises
+        ------
+        DataError
+            Text, missing or infinite values; counts that are negative or fractional.
+        """
+        if self.outcome is not None:
+            found = self.outcome.values(data)
+            return {"y": found["successes"], "trials": found["trials"]}
+        read = counts if self.kind == "poisson" else measured
+        return {"y": read(data[self.name])}
+
+    def new_values(self, data: pd.DataFrame) -> dict[str, Array]:
+        """The target of new rows where it is given; trials in any case."""
+        if self.outcome is not None:
+            found = new_trials(self.outcome, data)
+            return {"y" if k == "successes" else k: v for k, v in found.items()}
+        given = self.name in data and bool(data[self.name].notna().all())
+        return self.values(data) if given else {}
+
+
+def read_target(lhs: str, kind: str, data: pd.DataFrame) -> Target:
+    """Read the left-hand side of a formula for a family of that kind.
+
+    Raises
+    ------
+    FormulaError
+        It is no column (and no ``p(successes, trials)`` for binomial targets).
+    """
+    if kind == "binomial":
+        outcome = read_outcome(lhs, data)
+        return Target(outcome.target, kind, outcome)
+    if not _PLAIN.fullmatch(lhs.strip()):
+        raise FormulaError(
+            f"the target {lhs!r} must be a column; make a transformed one in the data frame, such "
+            "as data.assign(log_y=np.log(data.y))"
+        )
+    name = lhs.strip().strip("`")
+    schema.columns(data, [name])
+    return Target(name, kind)

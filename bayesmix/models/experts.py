@@ -1,0 +1,392 @@
+"""Mixtures of experts: several regressions, and a gate that says which one holds where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from bayesmix import schema
+from bayesmix.blocks import expert_arrays, expert_starts, gated, mixtures
+from bayesmix.blocks import formula as formulas
+from bayesmix.blocks.gated import Coefficients, Gated
+from bayesmix.blocks.linear import Linear
+from bayesmix.blocks.outcomes import Expert
+from bayesmix.blocks.targets import Target, expert_of, read_target
+from bayesmix.errors import DataError, FormulaError, SpecError, listed
+from bayesmix.priors import LOC_KINDS, Normal, Prior, prior_of
+from bayesmix.protocols import (
+    DATA,
+    Array,
+    Design,
+    HasComponents,
+    HasEM,
+    HasKernel,
+    HasModes,
+    HasTorch,
+    Kernel,
+    Params,
+)
+from bayesmix.specs import check_choice, check_count, check_number
+
+DEFAULT_PRIORS: dict[str, Prior] = dict.fromkeys(LOC_KINDS, Normal(0.0, 5.0))
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What the design of new rows needs to know of the training rows."""
+
+    target: Target
+    linear: tuple[Linear, Linear, Linear]
+
+
+_whitened: WeakKeyDictionary[Design, tuple[Gated, gated.Whitening]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
+    r"""Mixture of generalised linear experts with a softmax gate.
+
+    .. math:: p(y \mid x) = \sum_{k=1}^K \pi_k(x)\, f\big(y \mid \mu_k(x), \sigma_k(x)\big),
+              \quad \pi(x) = \mathrm{softmax}(\gamma_1^\top x, \dots, \gamma_K^\top x),
+
+    with :math:`\mu_k = \beta_k^\top x` on the link scale and, for Gaussian experts,
+    :math:`\sigma_k = \exp(\delta_k^\top x) + \text{floor}`. Experts come back in the order of their
+    locs at the data's centre.
+
+    Parameters
+    ----------
+    formula
+        ``target ~ predictors``; ``p(successes, trials) ~ ...`` for binomial experts. Counts may
+        have an ``offset(...)``.
+    n_experts
+        K.
+    expert
+        ``"gaussian"``, ``"binomial"`` (logit link) or ``"poisson"`` (log link).
+    gate
+        The gate's right-hand side, such as ``"x"``; ``"same"`` takes the experts'.
+    scale
+        The log scale's right-hand side: ``"linear"`` takes the experts', ``"constant"`` is ``"1"``.
+    floor
+        Least scale, in units of the target. It keeps the likelihood bounded: without it an expert
+        can collapse on one point.
+    priors
+        By name of a coefficient (``x``, ``gate_x``, ``scale_Intercept``) or of a kind: ``loc``,
+        ``gate``, ``scale``. Default: Normal(0, 5), each.
+
+    Raises
+    ------
+    SpecError, FormulaError
+        An unknown option, a formula with group effects.
+
+    References
+    ----------
+    Jacobs, Jordan, Nowlan & Hinton (1991), doi:10.1162/neco.1991.3.1.79.
+
+    Examples
+    --------
+    >>> import bayesmix as bm
+    >>> model = MixtureOfExperts("target ~ x", n_experts=3)
+    >>> fit = bm.fit(model, bm.datasets.one_to_many(), method="em", seed=1)
+    >>> [round(float(slope), 2) for slope in fit.tree["estimate"]["x"]]
+    [0.42, -1.54, 0.42]
+    """
+
+    formula: str = "target ~ x"
+    n_experts: int = 3
+    expert: str = "gaussian"
+    gate: str = "same"
+    scale: str = "linear"
+    floor: float = 0.01
+    priors: Any = ()
+    default_method: ClassVar[str] = "nuts"
+    component: ClassVar[str] = "expert"
+
+    def __post_init__(self) -> None:
+        formulas.split(self.formula)
+        check_count("MixtureOfExperts", "n_experts", self.n_experts)
+        check_choice("MixtureOfExperts", "expert", self.expert, ("gaussian", "binomial", "poisson"))
+        floor = check_number("MixtureOfExperts", "floor", self.floor, low=0)
+        object.__setattr__(self, "floor", floor)
+        for name in ("gate", "scale"):
+            if not isinstance(getattr(self, name), str):
+                raise SpecError(f"{name} must be the right-hand side of a formula, such as 'x'")
+        given = dict(self.priors.items() if isinstance(self.priors, Mapping) else self.priors)
+        for name, prior in given.items():
+            if not isinstance(prior, Prior):
+                raise SpecError(f"the prior of {name!r} must be one such as Normal(0, 1)")
+        object.__setattr__(self, "priors", tuple(sorted(given.items())))
+
+    # --- the data as the equation sees them -------------------------------------------------------
+
+    def design(self, data: Any) -> Design:
+        """Arrays ``y``, ``X``, ``G``, ``S``: the target, and the columns of loc, gate and scale."""
+        if isinstance(data, Design):
+            return data
+        table = schema.frame(data)
+        lhs, rhs = formulas.split(self.formula)
+        target = read_target(lhs, self.expert, table)
+        wanted = {"": rhs, "gate_": self._gate_rhs(rhs), "scale_": self._scale_rhs(rhs)}
+        names = [n for text in wanted.values() if text for n in formulas.variables(text)]
+        predictors = schema.columns(table, list(dict.fromkeys(names)))
+        if target.name in predictors:
+            raise FormulaError(f"the target {target.name!r} stands on both sides of the formula")
+        linear = tuple(Linear.of(k, "expert", text, predictors) for k, text in wanted.items())
+        self._check(linear, len(table))
+        columns = pd.concat([predictors, target.columns(table)], axis=1)
+        columns = columns.loc[:, ~columns.columns.duplicated()]
+        return self._assemble(linear, target, target.values(table), columns)  # type: ignore[arg-type]
+
+    def new_design(self, data: Any, trained: Design) -> Design:
+        """New rows; the target may be absent."""
+        table = schema.frame(data)
+        state: _State = trained.state
+        names = [n for n in trained.columns if n in table and n not in state.target.names]
+        missing = [n for n in trained.columns if n not in table and n not in state.target.names]
+        predictors = schema.columns(table, [*names, *missing])
+        linear = tuple(one.new(predictors) for one in state.linear)
+        values = state.target.new_values(table)
+        return self._assemble(linear, state.target, values, predictors)  # type: ignore[arg-type]
+
+    def _gate_rhs(self, rhs: str) -> str | None:
+        if self.n_experts == 1:
+            return None
+        return rhs if self.gate == "same" else self.gate.removeprefix("~").strip()
+
+    def _scale_rhs(self, rhs: str) -> str | None:
+        if self.expert != "gaussian":
+            return None
+        named = {"linear": rhs, "constant": "1"}
+        return named.get(self.scale, self.scale.removeprefix("~").strip())
+
+    def _check(self, linear: tuple[Linear, ...], n: int) -> None:
+        if self.n_experts > n:
+            raise DataError(f"{self.n_experts} experts need as many rows, got {n}; use fewer")
+        names = [name for one in linear for name in one.dims()]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"{listed(twice)} would name two coefficients each; rename the column")
+        unknown = [name for name, _ in self.priors if name not in (*LOC_KINDS, *names)]
+        if unknown:
+            raise SpecError(
+                f"priors for {listed(unknown)} match nothing in the model; allowed: "
+                f"{listed([*LOC_KINDS, *names])}"
+            )
+
+    def _assemble(
+        self,
+        linear: tuple[Linear, Linear, Linear],
+        target: Target,
+        values: dict[str, Array],
+        columns: pd.DataFrame,
+    ) -> Design:
+        n = len(columns)
+        offset = None if linear[0].matrices is None else linear[0].matrices.offset
+        arrays = {name: one.columns(n) for name, one in zip("XGS", linear, strict=True)}
+        arrays = {name: x for name, x in arrays.items() if x.shape[1]}
+        arrays["offset"] = np.zeros(n) if offset is None else offset
+        arrays |= values
+        dims = {name: ("obs", f"{name}_column") if name in "XGS" else ("obs",) for name in arrays}
+        coords: dict[str, tuple[Any, ...]] = {"expert": tuple(range(self.n_experts))}
+        for name, one in zip("XGS", linear, strict=True):
+            coords |= one.coords()
+            if name in arrays:
+                coords[f"{name}_column"] = one.labels
+        return Design(arrays, dims, coords, columns, target.name, _State(target, linear))
+
+    def rows(self, design: Design) -> Gated:
+        """The design in the shape that densities and EM work on."""
+        arrays, none = design.arrays, np.empty((design.n_obs, 0))
+        held = {"target": arrays.get("y", np.full(design.n_obs, np.nan))}
+        held |= {"trials": arrays["trials"]} if "trials" in arrays else {}
+        columns = (arrays.get(name, none) for name in "XGS")
+        return Gated(self.family, held, *columns, arrays["offset"])
+
+    def whitened(self, design: Design) -> tuple[Gated, gated.Whitening]:
+        """The rows in coordinates of unit scale, and the way back; kept as long as the design."""
+        if design not in _whitened:
+            labels = tuple(one.labels for one in design.state.linear)
+            _whitened[design] = gated.whiten(self.rows(design), labels)
+        return _whitened[design]
+
+    @property
+    def family(self) -> Expert:
+        """The experts' family: densities, derivatives and draws of the target."""
+        return expert_of(self.expert, self.floor)
+
+    def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
+        return {k: v for one in design.state.linear for k, v in one.dims().items()}
+
+    def require_outcome(self, design: Design) -> None:
+        if "y" not in design.arrays:
+            raise DataError(f"these rows cannot be scored: give the target {design.target!r}")
+
+    # --- the executable equation ------------------------------------------------------------------
+
+    def predictors(self, params: Params, data: Any) -> tuple[Array, Array, Array]:
+        """Log weights, locs on the link scale and log scales: each (sample, obs, expert)."""
+        design = self.design(data)
+        lead = (len(next(iter(params.values()))), self.n_experts)
+        rows = self.rows(design)
+        loc, gate, spread = (
+            np.einsum("np,skp->snk", columns, one.gather(params, lead), optimize=True)
+            for columns, one in zip(
+                (rows.loc, rows.gate, rows.spread), design.state.linear, strict=True
+            )
+        )
+        loc = loc + design.arrays["offset"][:, None]
+        return mixtures.log_softmax(gate), loc, spread
+
+    def log_parts(self, params: Params, data: Any) -> tuple[Array, Array]:
+        design = self.design(data)
+        log_weight, loc, spread = self.predictors(params, design)
+        return log_weight, self.family.log_density(self.rows(design).columns(), loc, spread)
+
+    def log_density(self, params: Params, data: Any) -> Array:
+        return mixtures.log_density(*self.log_parts(params, data))
+
+    def curves(self, params: Params, data: Any) -> dict[str, Array]:
+        """``weight``, ``loc`` (the expert's mean) and ``scale``, each (sample, obs, expert)."""
+        design = self.design(data)
+        log_weight, loc, spread = self.predictors(params, design)
+        mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
+        found = {"weight": np.exp(log_weight), "loc": mean}
+        return found | ({"scale": np.sqrt(variance)} if self.family.has_scale else {})
+
+    def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
+        """Mean and variance of the mixture: they hide its branches, see :meth:`Fit.sample`."""
+        design = self.design(data)
+        log_weight, loc, spread = self.predictors(params, design)
+        mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
+        return mixtures.moments(np.exp(log_weight), mean, variance)
+
+    def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
+        """One target and its ``component`` for each sample and row."""
+        design = self.design(data)
+        log_weight, loc, spread = self.predictors(params, design)
+        chosen = mixtures.choose(rng, log_weight)
+        own = (np.take_along_axis(a, chosen[..., None], 2)[..., 0] for a in (loc, spread))
+        drawn = self.family.draw(rng, self.rows(design).rows, *own)
+        return {design.target: drawn, "component": chosen}
+
+    def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
+        return expert_starts.relabel(self, params, self.design(data))
+
+    # --- priors and PyMC --------------------------------------------------------------------------
+
+    def prior(self, name: str) -> Prior:
+        """The prior of one coefficient: its own, else that of its kind."""
+        return prior_of(name, dict(self.priors), DEFAULT_PRIORS)
+
+    def log_prior(self, params: Params, data: Any) -> Array:
+        total = np.zeros(len(next(iter(params.values()))))
+        for name in self.dims(self.design(data)):
+            total += self.prior(name).log_density(params[name]).reshape(len(total), -1).sum(axis=1)
+        return total
+
+    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
+        design = self.design(data)
+        return {
+            name: self.prior(name).draw(rng, (draws, *(len(design.coords[d]) for d in dims)))
+            for name, dims in self.dims(design).items()
+        }
+
+    def pymc_model(self, data: Any) -> Any:
+        """The model in PyMC: the marginal mixture, its components summed out."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        design = self.design(data)
+        with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
+            held = {name: pm.Data(DATA + name, array) for name, array in design.arrays.items()}
+            etas = []
+            for name, one in zip("XGS", design.state.linear, strict=True):
+                eta: Any = np.zeros((1, self.n_experts))
+                for term in one.terms:
+                    key = one.prefix + term.name
+                    beta = self.prior(key).pymc(key, dims=one.dims()[key])
+                    columns = held[name][:, term.columns]
+                    table = beta[:, None] if term.scalar else beta
+                    for j in range(term.columns.stop - term.columns.start):
+                        eta = eta + columns[:, j, None] * table[None, :, j]
+                etas.append(eta)
+            loc = etas[0] + held["offset"][:, None]
+            wide = [eta + pt.zeros_like(loc) for eta in (etas[1], etas[2])]
+            trials = held.get("trials", held["offset"])
+            pm.CustomDist(
+                design.target, loc, *wide, trials, logp=self._mixture_logp,
+                signature="(k),(k),(k),()->()", observed=held["y"],
+            )  # fmt: skip
+        return model
+
+    def _mixture_logp(self, y: Any, loc: Any, gate: Any, spread: Any, trials: Any) -> Any:
+        import pytensor.tensor as pt
+
+        part = self.family.graph(y[..., None], trials[..., None], loc, spread)
+        return pt.logsumexp(gate + part, axis=-1) - pt.logsumexp(gate, axis=-1)
+
+    def kernel(self, data: Any) -> Kernel | None:
+        """The density as a compiled loop, for normal priors; others are left to PyMC."""
+        design = self.design(data)
+        priors = [self.prior(name) for name in self.dims(design)]
+        if not all(isinstance(prior, Normal) for prior in priors):
+            return None
+        return expert_arrays.kernel(self, design)
+
+    def modes(self, data: Any, rng: np.random.Generator) -> list[Params]:
+        return expert_starts.modes(self, self.design(data), rng)
+
+    # --- maximum likelihood -----------------------------------------------------------------------
+
+    def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
+        design = self.design(data)
+        rows, to_raw = self.whitened(design)
+        found = expert_starts.starts(rows, self.n_experts, rng, count)
+        return [self.named(to_raw.raw(c), design) for c in found]
+
+    def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
+        design = self.design(data)
+        rows, to_raw = self.whitened(design)
+        after, value = gated.em_step(rows, to_raw.whitened(self.coefficients(params, design)))
+        return self.named(to_raw.raw(after), design), value
+
+    def em_finish(self, params: Params, data: Any) -> tuple[Params, dict[str, Array], float]:
+        """Newton steps to the stationary point, experts in order, errors from the information."""
+        design = self.design(data)
+        rows, to_raw = self.whitened(design)
+        c, slope = expert_starts.polish(rows, to_raw.whitened(self.coefficients(params, design)))
+        raw = expert_starts.in_order(to_raw.raw(c), self.rows(design))
+        errors = expert_starts.standard_errors(rows, to_raw, to_raw.whitened(raw))
+        return self.named(raw, design), self.named(errors, design), slope
+
+    def n_free(self, design: Design) -> int:
+        """Coefficients that the likelihood determines: the gate's common shift is none."""
+        sizes = [len(one.labels) for one in design.state.linear]
+        return self.n_experts * sum(sizes) - sizes[1]
+
+    def coefficients(self, params: Params, design: Design) -> Coefficients:
+        """The named parameters of one point as coefficients."""
+        parts = (one.gather(params, (self.n_experts,)) for one in design.state.linear)
+        return Coefficients(*parts)
+
+    def named(self, c: Coefficients, design: Design) -> dict[str, Array]:
+        """Coefficients as named parameters."""
+        parts = zip(design.state.linear, c, strict=True)
+        return {name: value for one, coef in parts for name, value in one.scatter(coef).items()}
+
+    def torch_module(self, data: Any) -> Any:
+        """The log-likelihood in PyTorch, at a rough solution; its context is the design's rows."""
+        from bayesmix.blocks.nets_experts import ExpertsLikelihood
+
+        design = self.design(data)
+        start = self.em_starts(design, np.random.default_rng(0), 1)[0]
+        return ExpertsLikelihood(self.rows(design), self.coefficients(start, design))
+
+    def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+        design = self.design(data)
+        raw = expert_starts.in_order(module.coefficients(), self.rows(design))
+        return self.named(raw, design), {}
