@@ -236,6 +236,10 @@ class HasComponents(Model):
         """Log weights, and log densities of the target: each (sample, obs, component)."""
 
     @abstractmethod
+    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+        """Probability of a target of at most ``at`` (obs), for each sample: (sample, obs)."""
+
+    @abstractmethod
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
         """Every sample in one order of components, and where each came from.
 

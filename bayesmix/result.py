@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,10 +150,14 @@ class Fit:
         used = any(dim in dims for dims, _ in variables)
         return {dim: list(self.design.coords[dim])} if used else {}
 
-    def _mixture(self) -> HasComponents:
+    def _n_parts(self) -> int:
+        """Number of components of a mixture."""
+        return len(self.design.coords[self._mixture().component])
+
+    def _mixture(self, what: str = "responsibilities()") -> HasComponents:
         if not isinstance(self.model, HasComponents):
             raise MissingCapability(
-                f"responsibilities() belongs to mixtures; {type(self.model).__name__} is no "
+                f"{what} belongs to mixtures; {type(self.model).__name__} is no "
                 "mixture: use predict() or curves()"
             )
         return self.model
@@ -208,6 +213,54 @@ class Fit:
         values = np.concatenate(parts)
         return xr.DataArray(values, {"obs": np.arange(design.n_obs)}, "obs", "log_density")
 
+    def conditional_density(self, new_data: Any, at: Any) -> xr.DataArray:
+        """Predictive density (or probability) of the target at given values, for each row.
+
+        Parameters
+        ----------
+        new_data
+            Rows of predictors.
+        at
+            Values of the target, in its units.
+
+        Returns
+        -------
+        DataArray
+            Dims (obs, at); densities per unit of the target, averaged over draws.
+        """
+        values = check_values(at)
+        rows = schema.frame(new_data).drop(columns=self.design.target, errors="ignore")
+        index = np.repeat(np.arange(len(rows)), len(values))
+        table = rows.iloc[index].reset_index(drop=True)
+        table[self.design.target] = np.tile(values, len(rows))
+        density = np.exp(self.log_density(table).to_numpy()).reshape(len(rows), len(values))
+        coords = {"obs": np.arange(len(rows)), "at": values}
+        return xr.DataArray(density, coords, ("obs", "at"), name="density")
+
+    def conditional_quantiles(
+        self, new_data: Any, quantiles: Sequence[float] = (0.05, 0.5, 0.95)
+    ) -> xr.DataArray:
+        """Quantiles of the target at each row, from the exact distribution of a mixture.
+
+        :meth:`predict` has quantiles of simulated outcomes for every family; these have no
+        simulation noise. Found by bisection on the predictive distribution function.
+
+        Returns
+        -------
+        DataArray
+            Dims (quantile, obs), in units of the target.
+        """
+        levels = _check_levels(quantiles)
+        model = self._mixture("conditional_quantiles()")
+        design, params = self._at(new_data)
+        parts = [
+            np.stack([_bisected(model, params, part, level) for level in levels])
+            for _, part in _chunks(design, _n_samples(params) * self._n_parts())
+        ]
+        coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}
+        found = np.concatenate(parts, axis=1)
+        return xr.DataArray(found, coords, ("quantile", "obs"), name="quantile_of_target")
+
     def responsibilities(self, new_data: Any = None) -> xr.Dataset:
         """Probability of each component given a row, averaged over draws; mixtures only.
 
@@ -225,10 +278,9 @@ class Fit:
         """
         model = self._mixture()
         design, params = self._at(new_data, outcome=True)
-        n_parts = len(design.coords[model.component])
         parts = [
             mixtures.responsibilities(*model.log_parts(params, part)).mean(axis=0)
-            for _, part in _chunks(design, _n_samples(params) * n_parts)
+            for _, part in _chunks(design, _n_samples(params) * self._n_parts())
         ]
         found = np.concatenate(parts)
         labels = np.asarray(design.coords[model.component])
@@ -267,15 +319,26 @@ class Fit:
         self, params: Params, design: Design, seed: int, purpose: str, first: int
     ) -> dict[str, Array]:
         """Outcomes (sample, obs) of rows that start at number ``first``."""
-        parts = [
-            self.model.simulate(
-                params,
-                design.rows(slice(start, start + _BLOCK)),
-                random.stream(seed, f"{purpose} {first + start}"),
-            )
-            for start in range(0, design.n_obs, _BLOCK)
-        ]
-        return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+        starts = range(0, design.n_obs, _BLOCK)
+
+        def block(start: int) -> dict[str, Array]:
+            generator = random.stream(seed, f"{purpose} {first + start}")
+            rows = design.rows(slice(start, start + _BLOCK))
+            return self.model.simulate(params, rows, generator)
+
+        def into(found: dict[str, Array], start: int) -> None:
+            for name, values in block(start).items():
+                found[name][:, start : start + _BLOCK] = values
+
+        shape = (_n_samples(params), design.n_obs)
+        found = {name: np.empty(shape, values.dtype) for name, values in block(0).items()}
+        if np.prod(shape) < _CHUNK:
+            for start in starts:
+                into(found, start)
+        else:  # random numbers and compiled loops run without the interpreter lock
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(lambda start: into(found, start), starts))
+        return found
 
 
 def _picked(params: Params, samples: Array) -> dict[str, Array]:
@@ -294,6 +357,46 @@ def _choose(n: int, draws: int | None, generator: np.random.Generator) -> Array:
     whole, rest = divmod(draws, n)
     extra = generator.choice(n, rest, replace=False)
     return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
+
+
+def check_values(values: Any) -> Array:
+    """Finite numbers in one dimension.
+
+    Raises
+    ------
+    SpecError
+        Anything else.
+    """
+    try:
+        found = np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError):
+        found = np.empty(0)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise SpecError(f"give values of the target as finite numbers, got {values!r}")
+    return found
+
+
+def _bisected(model: HasComponents, params: Params, design: Design, level: float) -> Array:
+    """Where the predictive distribution function, averaged over samples, reaches a level."""
+    mean, variance = model.moments(params, design)
+    centre = np.median(mean, axis=0)
+    width = 1e-3 * (1e-12 + np.abs(centre)) + np.sqrt(np.median(variance, axis=0))
+
+    def share(at: Array) -> Array:
+        return model.cdf(params, design, at).mean(axis=0)
+
+    low, high = centre - width, centre + width
+    for _ in range(200):
+        outside = (share(low) > level) | (share(high) < level)
+        if not outside.any():
+            break
+        width = np.where(outside, 2 * width, width)
+        low, high = centre - width, centre + width
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        below = share(middle) < level
+        low, high = np.where(below, middle, low), np.where(below, high, middle)
+    return high
 
 
 def _check_levels(quantiles: Any) -> Array:

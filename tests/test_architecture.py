@@ -50,6 +50,7 @@ ALL_ABOUT = {
     "bayesmix.blocks.nets": "torch",
     "bayesmix.blocks.fastmath": "numba",
     "bayesmix.blocks.expert_kernel": "numba",
+    "bayesmix.blocks.expert_draws": "numba",
     "bayesmix.plots.": "matplotlib",
 }
 

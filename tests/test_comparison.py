@@ -412,13 +412,15 @@ def _complete_pooling_by_quadrature(data: pd.DataFrame) -> np.ndarray:
 def test_census_ranking_without_each_row(census_fits: dict[str, Fit]) -> None:
     """Refits turn the published order round: PSIS and WAIC flatter the richer model.
 
-    The importance-sampled values of REFERENCE section 2 (-64.09, -65.06, -64.63, -2166) are its
-    own warning: most Pareto k exceed 0.7, so these lie above the exact ones.
+    The importance-sampled values of REFERENCE section 2 (-64.09, -65.06, -64.63) are its own
+    warning: most Pareto k exceed 0.7, so these lie above the exact ones. (Complete pooling, -2166,
+    is compared with quadrature above: its left-out rows lie so far out that an average over draws
+    is rough.)
     """
     exact = compare(census_fits, loo="exact")
     assert isinstance(exact, Comparison)
     assert exact.best == "partial"
     assert {"slopes", "none"} == set(exact.ties)
-    published = {"slopes": -64.09, "partial": -65.06, "none": -64.63, "complete": -2166.0}
+    published = {"slopes": -64.09, "partial": -65.06, "none": -64.63}
     for name, value in published.items():
         assert exact.table.loc[name, "elpd"] < value - 4 * exact.table.loc[name, "mcse"]

@@ -7,11 +7,48 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import gammaln
 
+from bayesmix.blocks.gated import Gated
 from bayesmix.priors import LOG_2PI, Normal
 from bayesmix.protocols import Array, Design, Kernel
 
 if TYPE_CHECKING:
     from bayesmix.models.experts import MixtureOfExperts
+
+
+_COMPILED = 20_000
+"""Draws from which on loading the compiled loop pays for itself."""
+
+
+def draw_experts(
+    rng: np.random.Generator, rows: Gated, loc: Array, gate: Array, spread: Array
+) -> tuple[Array, Array, Array]:
+    """A component for each sample and row, and its predictors: each (sample, obs).
+
+    Coefficients are (sample, expert, column). The exponentials are the same, and the result too up
+    to rounding, whether the loop is NumPy's or compiled.
+    """
+    race = rng.standard_exponential((len(loc), rows.n, loc.shape[1]))
+    if race.size < _COMPILED:
+        logits = np.einsum("np,skp->snk", rows.gate, gate)
+        chosen = (logits - np.log(race)).argmax(axis=2).astype(np.int32)
+        take = (np.arange(len(loc))[:, None], chosen)
+        own = [
+            np.einsum("np,snp->sn", columns, coef[take])
+            for columns, coef in ((rows.loc, loc), (rows.spread, spread))
+        ]
+        return chosen, own[0] + rows.offset, own[1]
+    from bayesmix.blocks import expert_draws
+
+    chosen = np.empty(race.shape[:2], dtype=np.int32)
+    expert_draws.choose(_plain(gate), _plain(rows.gate), race, chosen)
+    found = np.tile(rows.offset, (len(loc), 1)), np.zeros(chosen.shape)
+    for out, columns, coef in zip(found, (rows.loc, rows.spread), (loc, spread), strict=True):
+        expert_draws.predictor_of(_plain(coef), _plain(columns), chosen, out)
+    return chosen, *found
+
+
+def _plain(values: Array) -> Array:
+    return np.ascontiguousarray(values, dtype=float)
 
 
 def kernel(model: MixtureOfExperts, design: Design) -> Kernel:

@@ -22,7 +22,10 @@ _FLAGS = {"nsz", "contract", "arcp"}
 """No reassociation, which would undo the rounding by _MAGIC, and NaN stays NaN."""
 
 
-@intrinsic
+_intrinsic: Any = intrinsic  # its type says nothing of the function that it makes
+
+
+@_intrinsic
 def _bits(typing_context: Any, value: Any) -> Any:
     """The bits of a double as an integer."""
 
@@ -32,7 +35,7 @@ def _bits(typing_context: Any, value: Any) -> Any:
     return types.int64(types.float64), generate
 
 
-@intrinsic
+@_intrinsic
 def _double(typing_context: Any, value: Any) -> Any:
     """The double that has these bits."""
 

@@ -109,9 +109,11 @@ class Gaussian(Expert):
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
 
-        scale: Any = pt.exp(spread) + np.float64(self.floor)
+        growth: Any = pt.exp(spread)
+        scale = growth + np.float64(self.floor)
         half = np.float64(0.5)
-        return -half * ((y - loc) / scale) ** 2 - pt.log(scale) - half * np.float64(LOG_2PI)
+        log_scale: Any = pt.log(scale)
+        return -half * ((y - loc) / scale) ** 2 - log_scale - half * np.float64(LOG_2PI)
 
     def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
         import torch
@@ -146,7 +148,9 @@ class Poisson(Expert):
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
 
-        return y * loc - pt.exp(loc) - pt.gammaln(y + np.float64(1.0))
+        rate: Any = pt.exp(loc)
+        constant: Any = pt.gammaln(y + np.float64(1.0))
+        return y * loc - rate - constant
 
     def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
         import torch
@@ -185,8 +189,10 @@ class Binomial(Expert):
         import pytensor.tensor as pt
 
         one = np.float64(1.0)
-        choices = pt.gammaln(trials + one) - pt.gammaln(y + one) - pt.gammaln(trials - y + one)
-        return choices + y * loc - trials * pt.softplus(loc)
+        log_factorials: list[Any] = [pt.gammaln(n + one) for n in (trials, y, trials - y)]
+        choices = log_factorials[0] - log_factorials[1] - log_factorials[2]
+        softplus: Any = pt.softplus(loc)
+        return choices + y * loc - trials * softplus
 
     def distribution(self, trials: Any, loc: Any, spread: Any) -> Any:
         import torch

@@ -67,8 +67,11 @@ class EM(Method):
             f"restart_{model.objective}": ends,
             "gradient_norm": np.array(run.slope),
         }
-        dims = {model.objective: ("iteration",), f"restart_{model.objective}": ("restart",)}
-        dims["gradient_norm"] = ()
+        dims = {
+            model.objective: ("iteration",),
+            f"restart_{model.objective}": ("restart",),
+            "gradient_norm": (),
+        }
         attrs = {"engine": "point", "objective": model.objective, "distinct_starts": 1}
         attrs["n_parameters"] = model.n_free(design)
         return Posterior(

@@ -129,10 +129,14 @@ class NUTS(Method):
         progress("sample", 1.0)
         return _read(trace, density, self.draws)
 
-    def _near(
-        self, mode: Mode, density: Target, generator: np.random.Generator
-    ) -> list[dict[str, Array]]:
-        """A start near the mode for each chain, by name."""
+    def _near_mode(
+        self, model: HasModes, design: Design, generator: np.random.Generator
+    ) -> list[dict[str, Array]] | None:
+        """A start near the highest mode for each chain, by name."""
+        density = target(model, design)
+        mode = best_mode(model, design, density, generator)
+        if mode is None:
+            return None
         points = np.stack([mode.near(generator) for _ in range(self.chains)])
         named = density.expand(points)
         return [{k: v[i] for k, v in named.items()} for i in range(self.chains)]
@@ -143,13 +147,12 @@ class NUTS(Method):
         import pymc as pm
 
         progress("sample", 0.0)
-        mode = None
+        starts: Any = None
         if isinstance(model, HasModes):
-            density = target(model, design)
-            mode = best_mode(model, design, density, generator)
+            starts = self._near_mode(model, design, generator)
         with model.pymc_model(design):
             tree = pm.sample(
-                initvals=None if mode is None else self._near(mode, density, generator),
+                initvals=starts,
                 draws=self.draws,
                 tune=self.tune,
                 chains=self.chains,

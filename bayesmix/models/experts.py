@@ -145,9 +145,8 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         """New rows; the target may be absent."""
         table = schema.frame(data)
         state: _State = trained.state
-        names = [n for n in trained.columns if n in table and n not in state.target.names]
-        missing = [n for n in trained.columns if n not in table and n not in state.target.names]
-        predictors = schema.columns(table, [*names, *missing])
+        names = [str(n) for n in trained.columns if n not in state.target.names]
+        predictors = schema.columns(table, names)
         linear = tuple(one.new(predictors) for one in state.linear)
         values = state.target.new_values(table)
         return self._assemble(linear, state.target, values, predictors)  # type: ignore[arg-type]
@@ -203,8 +202,8 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         arrays, none = design.arrays, np.empty((design.n_obs, 0))
         held = {"target": arrays.get("y", np.full(design.n_obs, np.nan))}
         held |= {"trials": arrays["trials"]} if "trials" in arrays else {}
-        columns = (arrays.get(name, none) for name in "XGS")
-        return Gated(self.family, held, *columns, arrays["offset"])
+        x, g, s = (arrays.get(name, none) for name in "XGS")
+        return Gated(self.family, held, x, g, s, arrays["offset"])
 
     def whitened(self, design: Design) -> tuple[Gated, gated.Whitening]:
         """The rows in coordinates of unit scale, and the way back; kept as long as the design."""
@@ -264,14 +263,22 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
         return mixtures.moments(np.exp(log_weight), mean, variance)
 
+    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+        design = self.design(data)
+        log_weight, loc, spread = self.predictors(params, design)
+        below = self.family.cdf(self.rows(design).columns(), at[:, None], loc, spread)
+        return (np.exp(log_weight) * below).sum(axis=2)
+
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """One target and its ``component`` for each sample and row."""
         design = self.design(data)
-        log_weight, loc, spread = self.predictors(params, design)
-        chosen = mixtures.choose(rng, log_weight)
-        own = (np.take_along_axis(a, chosen[..., None], 2)[..., 0] for a in (loc, spread))
-        drawn = self.family.draw(rng, self.rows(design).rows, *own)
-        return {design.target: drawn, "component": chosen}
+        coefficients = [
+            one.gather(params, (len(next(iter(params.values()))), self.n_experts))
+            for one in design.state.linear
+        ]
+        rows = self.rows(design)
+        chosen, loc, spread = expert_arrays.draw_experts(rng, rows, *coefficients)
+        return {design.target: rows.expert.draw(rng, rows.rows, loc, spread), "component": chosen}
 
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
         return expert_starts.relabel(self, params, self.design(data))
@@ -302,7 +309,9 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
 
         design = self.design(data)
         with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
-            held = {name: pm.Data(DATA + name, array) for name, array in design.arrays.items()}
+            held: dict[str, Any] = {
+                name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
+            }
             etas = []
             for name, one in zip("XGS", design.state.linear, strict=True):
                 eta: Any = np.zeros((1, self.n_experts))
@@ -327,7 +336,9 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         import pytensor.tensor as pt
 
         part = self.family.graph(y[..., None], trials[..., None], loc, spread)
-        return pt.logsumexp(gate + part, axis=-1) - pt.logsumexp(gate, axis=-1)
+        joint: Any = pt.logsumexp(gate + part, axis=-1)
+        normaliser: Any = pt.logsumexp(gate, axis=-1)
+        return joint - normaliser
 
     def kernel(self, data: Any) -> Kernel | None:
         """The density as a compiled loop, for normal priors; others are left to PyMC."""

@@ -114,7 +114,7 @@ class PiecewiseRegression(HasEM, HasComponents):
         """New rows; the target may be absent."""
         table = schema.frame(data)
         state: _State = trained.state
-        names = [name for name in trained.columns if name != state.target.name]
+        names = [str(name) for name in trained.columns if name != state.target.name]
         predictors = schema.columns(table, names)
         values = state.target.new_values(table)
         return self._assemble(state.linear.new(predictors), state.target, values, predictors)
@@ -189,6 +189,12 @@ class PiecewiseRegression(HasEM, HasComponents):
         curves = self.curves(params, data)
         variance = np.zeros_like(curves["loc"]) + params["scale"][:, None, None] ** 2
         return mixtures.moments(curves["weight"], curves["loc"], variance)
+
+    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+        curves = self.curves(params, data)
+        spread = np.log(params["scale"])[:, None, None]
+        below = Gaussian(0.0).cdf({}, at[:, None], curves["loc"], spread)
+        return (curves["weight"] * below).sum(axis=2)
 
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """One target and its ``component`` for each sample and row."""
