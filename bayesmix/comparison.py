@@ -13,18 +13,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmix import elpd, schema
+from bayesmix import elpd, schema, selection
 from bayesmix.diagnostics import engine_of
 from bayesmix.errors import DataError, SpecError, listed
 from bayesmix.progress import reporter
 from bayesmix.protocols import Array, Report
 from bayesmix.result import Fit
-from bayesmix.specs import check_choice
+from bayesmix.specs import check_choice, check_count
 
-CRITERIA = ("loo", "waic")
+CRITERIA = ("loo", "waic", "kfold", *selection.INFORMATION)
 LOO = ("auto", "psis", "exact")
 BUDGET_SECONDS = 60.0
 SMALL_DATA, SMALL_ELPD = 100, 4.0
+_BAD = {"loo": "n_bad_k", "waic": "n_bad_variance"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,12 @@ class Comparison:
 
 
 def compare(
-    fits: Mapping[str, Fit], *, criterion: str = "loo", loo: str = "auto", progress: bool = True
+    fits: Mapping[str, Fit],
+    *,
+    criterion: str = "loo",
+    loo: str = "auto",
+    folds: int = 10,
+    progress: bool = True,
 ) -> Comparison:
     r"""Rank fits of the same outcomes by expected log pointwise predictive density.
 
@@ -114,12 +120,16 @@ def compare(
     Parameters
     ----------
     fits
-        Fits by name; each needs posterior draws.
+        Fits by name; ``"loo"`` and ``"waic"`` need posterior draws.
     criterion
-        ``"loo"``, or ``"waic"``, which cannot be repaired where it is unreliable.
+        ``"loo"``, or ``"waic"``, which cannot be repaired where it is unreliable; ``"kfold"``, the
+        held-out log score of any fit, point or draws; ``"bic"`` or ``"icl"`` of maximum-likelihood
+        fits, as minus half the criterion, so that higher is better here too.
     loo
         ``"psis"`` never refits, ``"exact"`` refits without each row, ``"auto"`` does so for the
         rows with a large k if that takes less than a minute in all, else it says how long.
+    folds
+        Of ``"kfold"``: each is fitted again without its rows, which are then scored.
     progress
         Show a bar for the refits when someone is watching.
 
@@ -157,15 +167,27 @@ def compare(
     """
     check_choice("compare", "criterion", criterion, CRITERIA)
     check_choice("compare", "loo", loo, LOO)
-    fits = _checked(fits)
+    if criterion != "loo" and loo != "auto":
+        raise SpecError(
+            f"compare: loo={loo!r} belongs to criterion='loo'; {criterion.upper()} never refits "
+            "row by row"
+        )
+    fits = _checked(fits, draws=criterion in ("loo", "waic"))
+    with reporter(progress) as report:
+        return _ranked(criterion, _scored(fits, criterion, loo, folds, report))
+
+
+def _scored(
+    fits: dict[str, Fit], criterion: str, loo: str, folds: int, report: Report
+) -> list[elpd.Scored]:
+    if criterion == "loo":
+        return _leave_one_out(fits, loo, report)
     if criterion == "waic":
-        if loo != "auto":
-            raise SpecError(f"compare: loo={loo!r} belongs to criterion='loo'; WAIC never refits")
-        scored = [elpd.waic(name, fit) for name, fit in fits.items()]
-    else:
-        with reporter(progress) as report:
-            scored = _leave_one_out(fits, loo, report)
-    return _ranked(criterion, scored)
+        return [elpd.waic(name, fit) for name, fit in fits.items()]
+    if criterion == "kfold":
+        check_count("compare", "folds", folds, low=2)
+        return [selection.kfold(name, fit, folds, report) for name, fit in fits.items()]
+    return [selection.information(name, fit, criterion) for name, fit in fits.items()]
 
 
 def stacking_weights(log_density: Array) -> Array:
@@ -209,7 +231,7 @@ def stacking_weights(log_density: Array) -> Array:
     return weight / weight.sum()
 
 
-def _checked(fits: Any) -> dict[str, Fit]:
+def _checked(fits: Any, *, draws: bool) -> dict[str, Fit]:
     if not isinstance(fits, Mapping) or not fits:
         raise SpecError(
             f"compare takes at least one fit by name, such as {{'partial': fit}}, got {fits!r}"
@@ -217,7 +239,8 @@ def _checked(fits: Any) -> dict[str, Fit]:
     for name, fit in fits.items():
         if not isinstance(fit, Fit):
             raise SpecError(f"compare takes fits; {name!r} is a {type(fit).__name__}")
-        schema.require_draws(fit.tree, f"compare, for {name!r},")
+        if draws:
+            schema.require_draws(fit.tree, f"compare, for {name!r},")
     named = {str(name): fit for name, fit in fits.items()}
     first, reference = next(iter(named.items()))
     expected = reference.tree["observed_data"].to_dataset()
@@ -284,12 +307,12 @@ def _ranked(criterion: str, scored: list[elpd.Scored]) -> Comparison:
             "rank": i + 1,
             "elpd": values[:, i].sum(),
             "se": _se(values[:, i]),
-            "p_eff": one.rows["p_eff"].sum(),
+            "p_eff": one.rows["p_eff"].sum(skipna=False),
             "elpd_diff": behind[:, i].sum(),
             "se_diff": _se(behind[:, i]),
             "weight": weight[i],
             "mcse": math.sqrt((one.rows["mcse"] ** 2).sum(skipna=False)),
-            "n_bad_k" if criterion == "loo" else "n_bad_variance": len(one.bad),
+            **({_BAD[criterion]: len(one.bad)} if criterion in _BAD else {}),
             "how": _how(one.rows["how"]),
         }
         for i, one in enumerate(scored)
@@ -314,7 +337,7 @@ def _how(ways: pd.Series) -> str:
 def _cautions(name: str, fit: Fit) -> list[str]:
     """What stands against the fit itself."""
     notes = []
-    if engine_of(fit.tree) != "mcmc":
+    if engine_of(fit.tree) == "independent":
         notes.append(
             f"{name!r}: its draws come from an approximation ({fit.method.name}), whose error is "
             "part of the elpd; confirm the ranking with method='nuts'."

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from bayesmix.checks.components import MIXTURE_CHECKS
 from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, made
 from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
 from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
@@ -140,7 +141,7 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
     engine = engine_of(tree)
     if engine == "mcmc":
         run = read_run(tree)
-        found = made(MCMC_CHECKS, run)
+        found = made((*MCMC_CHECKS, *MIXTURE_CHECKS), run)
         notes = (*model_notes, *unrecorded(run, found))
         return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
     found = made(OPTIMUM_CHECKS if engine == "point" else APPROXIMATION_CHECKS, tree)

@@ -51,7 +51,7 @@ class Design:
     target: str
     state: Any = field(default=None, repr=False)
 
-    def rows(self, chosen: slice) -> Design:
+    def rows(self, chosen: slice | Array) -> Design:
         """The same design for some of its rows."""
         arrays = {
             name: array[chosen] if self.dims[name][:1] == ("obs",) else array

@@ -16,8 +16,9 @@ import xarray as xr
 from bayesmix import rng as random
 from bayesmix import schema, storage
 from bayesmix.blocks import mixtures
-from bayesmix.errors import MissingCapability, SpecError
+from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
+from bayesmix.quantiles import bisected, check_levels, check_values
 from bayesmix.specs import check_count
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2_000_000
 """Largest (sample, obs) array that a prediction holds at a time: 16 MB."""
-_BLOCK = 16
+_BLOCK = 64
 """Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
 _OUTCOMES = 1000
 """Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
@@ -106,7 +107,7 @@ class Fit:
             simulated outcomes, and for each curve its mean under its own name (obs) and its
             quantiles over draws, ``{curve}_quantile`` (quantile, obs).
         """
-        levels = _check_levels(quantiles)
+        levels = check_levels(quantiles)
         design, params = self._at(new_data)
         parts = [
             self._predict_rows(params, part, levels, first)
@@ -227,8 +228,18 @@ class Fit:
         -------
         DataArray
             Dims (obs, at); densities per unit of the target, averaged over draws.
+
+        Raises
+        ------
+        DataError
+            The target is text, not numbers.
         """
         values = check_values(at)
+        if self.data[self.design.target].dtype.kind not in "iufb":
+            raise DataError(
+                f"the target {self.design.target!r} is text, so it has no density over numbers; "
+                "use predict() or curves() for the probability of its labels"
+            )
         rows = schema.frame(new_data).drop(columns=self.design.target, errors="ignore")
         index = np.repeat(np.arange(len(rows)), len(values))
         table = rows.iloc[index].reset_index(drop=True)
@@ -250,11 +261,11 @@ class Fit:
         DataArray
             Dims (quantile, obs), in units of the target.
         """
-        levels = _check_levels(quantiles)
+        levels = check_levels(quantiles)
         model = self._mixture("conditional_quantiles()")
         design, params = self._at(new_data)
         parts = [
-            np.stack([_bisected(model, params, part, level) for level in levels])
+            np.stack([bisected(model, params, part, level) for level in levels])
             for _, part in _chunks(design, _n_samples(params) * self._n_parts())
         ]
         coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}
@@ -357,58 +368,6 @@ def _choose(n: int, draws: int | None, generator: np.random.Generator) -> Array:
     whole, rest = divmod(draws, n)
     extra = generator.choice(n, rest, replace=False)
     return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
-
-
-def check_values(values: Any) -> Array:
-    """Finite numbers in one dimension.
-
-    Raises
-    ------
-    SpecError
-        Anything else.
-    """
-    try:
-        found = np.atleast_1d(np.asarray(values, dtype=float))
-    except (TypeError, ValueError):
-        found = np.empty(0)
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise SpecError(f"give values of the target as finite numbers, got {values!r}")
-    return found
-
-
-def _bisected(model: HasComponents, params: Params, design: Design, level: float) -> Array:
-    """Where the predictive distribution function, averaged over samples, reaches a level."""
-    mean, variance = model.moments(params, design)
-    centre = np.median(mean, axis=0)
-    width = 1e-3 * (1e-12 + np.abs(centre)) + np.sqrt(np.median(variance, axis=0))
-
-    def share(at: Array) -> Array:
-        return model.cdf(params, design, at).mean(axis=0)
-
-    low, high = centre - width, centre + width
-    for _ in range(200):
-        outside = (share(low) > level) | (share(high) < level)
-        if not outside.any():
-            break
-        width = np.where(outside, 2 * width, width)
-        low, high = centre - width, centre + width
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        below = share(middle) < level
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return high
-
-
-def _check_levels(quantiles: Any) -> Array:
-    try:
-        levels = np.asarray(quantiles, dtype=float)
-    except (TypeError, ValueError):
-        levels = np.empty(0)
-    if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
-        raise SpecError(
-            f"quantiles must be numbers in (0, 1), such as (0.05, 0.95), got {quantiles!r}"
-        )
-    return levels
 
 
 def _chunks(design: Design, n_samples: int) -> Iterator[tuple[int, Design]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import mistakes_in_data
 import mistakes_in_specs
 import mistakes_with_fits
+import mistakes_with_mixtures
 import numpy as np
 import pytest
 import xarray as xr
@@ -31,7 +32,12 @@ from bayesmix.errors import (
     FitFileError,
 )
 
-ROWS = [*mistakes_in_data.ROWS, *mistakes_in_specs.ROWS, *mistakes_with_fits.ROWS]
+ROWS = [
+    *mistakes_in_data.ROWS,
+    *mistakes_in_specs.ROWS,
+    *mistakes_with_fits.ROWS,
+    *mistakes_with_mixtures.ROWS,
+]
 
 
 @pytest.mark.parametrize(("what", "call", "error", "words"), ROWS, ids=[what for what, *_ in ROWS])

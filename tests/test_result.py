@@ -232,8 +232,8 @@ def test_chunks_change_nothing(
     drawn: bm.Fit, draws: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However few rows are worked on at a time, every number is the same."""
-    rows = many(50)
-    rows.loc[40:, "edu"] = rows["edu"].cat.add_categories("new").iloc[0]
+    rows = many(3 * result._BLOCK + 2)
+    rows.loc[result._BLOCK + 9 :, "edu"] = rows["edu"].cat.add_categories("new").iloc[0]
     asked = [
         lambda: drawn.predict(rows, quantiles=(0.2, 0.8)),
         lambda: drawn.sample(rows, draws=draws),
@@ -253,13 +253,14 @@ def test_chunks_change_nothing(
     monkeypatch.setattr(result, "_CHUNK", 1)
     for one, question in zip(whole, asked, strict=True):
         xr.testing.assert_identical(one, question())
-    assert max(sizes) == 16
+    assert max(sizes) == result._BLOCK
 
 
 def test_rows_do_not_depend_on_the_rows_that_follow(drawn: bm.Fit) -> None:
-    """The first 32 rows are predicted alike, whether 32 or 100 are asked for."""
-    first, more = drawn.predict(many(32)), drawn.predict(many(100))
-    xr.testing.assert_identical(first, more.isel(obs=slice(32)))
+    """Whole blocks of rows are predicted alike, however many more are asked for."""
+    n = 2 * result._BLOCK
+    first, more = drawn.predict(many(n)), drawn.predict(many(3 * n + 5))
+    xr.testing.assert_identical(first, more.isel(obs=slice(n)))
 
 
 def test_equal_rows_have_outcomes_of_their_own(drawn: bm.Fit) -> None:

@@ -12,6 +12,8 @@ from bayesmix.protocols import Array, Design, HasEM, Params
 
 SHORT, KEPT = 5, 3
 """Steps that every start is given, and how many of them go on."""
+MANY, SOME = 20_000, 5_000
+"""Beyond so many rows the starts compete on some of them, and only the best see all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,27 +64,38 @@ def best_runs(
     max_iter: int,
     tolerance: float,
     report: Callable[[float], None] = lambda share: None,
-) -> tuple[Run, Array, int]:
-    """The best of several runs, the objective that each start reached, and the best's number.
+) -> tuple[Run, Array]:
+    """The best of several runs, and the objective that each start reached.
 
     All starts get a few steps; the most promising go on to the end.
     """
-    starts = model.em_starts(design, rng, restarts)
+    if design.n_obs > MANY:
+        some = design.rows(np.sort(rng.choice(design.n_obs, SOME, replace=False)))
+        runs, _ = _runs(model, some, model.em_starts(some, rng, restarts), max_iter, tolerance)
+        starts = [run.params for run in runs]
+    else:
+        starts = model.em_starts(design, rng, restarts)
+    report(0.5)
+    runs, ends = _runs(model, design, starts, max_iter, tolerance)
+    return runs[0], ends
+
+
+def _runs(
+    model: HasEM, design: Design, starts: list[Params], max_iter: int, tolerance: float
+) -> tuple[list[Run], Array]:
+    """The runs that went on, best first, and what every start reached."""
     short: list[tuple[Params, list[float]]] = []
-    for i, start in enumerate(starts):
+    for start in starts:
         trace: list[float] = []
         short.append((steps(model, design, start, trace, SHORT, tolerance), trace))
-        report(0.5 * (i + 1) / len(starts))
     ends = np.array([trace[-1] for _, trace in short])
-    minimised = model.objective == "sse"
-    order = np.argsort(ends if minimised else -ends, kind="stable")[:KEPT]
-    runs: dict[int, Run] = {}
-    for i in order:
+    sign = 1.0 if model.objective == "sse" else -1.0
+    runs = []
+    for i in np.argsort(sign * ends, kind="stable")[:KEPT]:
         params, trace = short[i]
         params = steps(model, design, params, trace, max_iter, tolerance)
         params, errors, slope = model.em_finish(params, design)
         trace.append(model.em_step(params, design)[1])
-        runs[int(i)] = Run(params, np.array(trace), errors, slope)
+        runs.append(Run(params, np.array(trace), errors, slope))
         ends[i] = trace[-1]
-    best = min(runs, key=lambda i: runs[i].value if minimised else -runs[i].value)
-    return runs[best], ends, best
+    return sorted(runs, key=lambda run: sign * run.value), ends

@@ -88,7 +88,7 @@ def _descend(
     products = (x[:, :, None] * x[:, None, :]).reshape(len(x), -1)
     for _ in range(max_iter):
         chosen, squares = assign(x, y, coef[active], pinned)
-        _rescue(x, y, coef, active, chosen, squares)
+        _rescue(x, y, coef, active, chosen, squares, pinned)
         coef[active] = _refit(x, y, products, chosen, coef[active])
         _, squares = assign(x, y, coef[active], pinned)
         new = squares.sum(axis=1)
@@ -126,14 +126,23 @@ def _refit(x: Array, y: Array, products: Array, chosen: Array, coef: Array) -> A
     return coef + np.einsum("rkij,rkj->rki", vectors, inverse * along)
 
 
-def _rescue(x: Array, y: Array, coef: Array, active: Array, chosen: Array, squares: Array) -> None:
-    """Put a line that no row chose through the row that is fitted worst; the SSE cannot rise."""
+def _rescue(
+    x: Array,
+    y: Array,
+    coef: Array,
+    active: Array,
+    chosen: Array,
+    squares: Array,
+    pinned: Array | None,
+) -> None:
+    """Put a line that no row chose through the free row fitted worst; the SSE cannot rise."""
     lines = coef.shape[1]
     for position, run in enumerate(active):
         empty = np.flatnonzero(np.bincount(chosen[position], minlength=lines) == 0)
         if not len(empty):
             continue
         worst = np.argsort(squares[position])[::-1]
+        worst = worst if pinned is None else worst[pinned[worst] < 0]
         for line, row in zip(empty, worst, strict=False):
             own = coef[run, chosen[position, row]]
             length = float((x[row] ** 2).sum())

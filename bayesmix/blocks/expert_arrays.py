@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import gammaln
 
 from bayesmix.blocks.gated import Gated
+from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.priors import LOG_2PI, Normal
 from bayesmix.protocols import Array, Design, Kernel
 
@@ -19,32 +20,47 @@ _COMPILED = 20_000
 """Draws from which on loading the compiled loop pays for itself."""
 
 
-def draw_experts(
+def draw(
     rng: np.random.Generator, rows: Gated, loc: Array, gate: Array, spread: Array
-) -> tuple[Array, Array, Array]:
-    """A component for each sample and row, and its predictors: each (sample, obs).
+) -> tuple[Array, Array]:
+    """A target and its component for each sample and row: each (sample, obs).
 
-    Coefficients are (sample, expert, column). The exponentials are the same, and the result too up
-    to rounding, whether the loop is NumPy's or compiled.
+    Coefficients are (sample, expert, column). The random numbers are the same, and the result too
+    up to rounding, whether the loop is NumPy's or compiled.
     """
-    race = rng.standard_exponential((len(loc), rows.n, loc.shape[1]))
-    if race.size < _COMPILED:
-        logits = np.einsum("np,skp->snk", rows.gate, gate)
-        chosen = (logits - np.log(race)).argmax(axis=2).astype(np.int32)
-        take = (np.arange(len(loc))[:, None], chosen)
-        own = [
-            np.einsum("np,snp->sn", columns, coef[take])
-            for columns, coef in ((rows.loc, loc), (rows.spread, spread))
-        ]
-        return chosen, own[0] + rows.offset, own[1]
+    race = rng.standard_exponential((len(loc), loc.shape[1], rows.n))
+    compiled = race.size >= _COMPILED
+    pick = _choose_compiled if compiled else _choose
+    part, mean, wide = pick(rows, (loc, gate, spread), race)
+    if not (compiled and isinstance(rows.expert, Gaussian)):
+        return rows.expert.draw(rng, rows.rows, mean, wide), part
     from bayesmix.blocks import expert_draws
 
-    chosen = np.empty(race.shape[:2], dtype=np.int32)
-    expert_draws.choose(_plain(gate), _plain(rows.gate), race, chosen)
-    found = np.tile(rows.offset, (len(loc), 1)), np.zeros(chosen.shape)
-    for out, columns, coef in zip(found, (rows.loc, rows.spread), (loc, spread), strict=True):
-        expert_draws.predictor_of(_plain(coef), _plain(columns), chosen, out)
-    return chosen, *found
+    expert_draws.gaussian(mean, wide, rng.standard_normal(mean.shape), rows.expert.floor)
+    return mean, part
+
+
+def _choose(
+    rows: Gated, coefs: tuple[Array, Array, Array], race: Array
+) -> tuple[Array, Array, Array]:
+    logits = np.einsum("np,skp->skn", rows.gate, coefs[1])
+    part = (logits - np.log(race)).argmax(axis=1).astype(np.int32)
+    take = (np.arange(len(part))[:, None], part)
+    loc = np.einsum("np,snp->sn", rows.loc, coefs[0][take]) + rows.offset
+    return part, loc, np.einsum("np,snp->sn", rows.spread, coefs[2][take])
+
+
+def _choose_compiled(
+    rows: Gated, coefs: tuple[Array, Array, Array], race: Array
+) -> tuple[Array, Array, Array]:
+    from bayesmix.blocks import expert_draws
+
+    choose: Any = expert_draws.choose  # compiled: its type says nothing of its arguments
+    columns = tuple(_plain(x.T) for x in (rows.loc, rows.gate, rows.spread))
+    part = np.zeros((len(race), rows.n))
+    loc, spread = np.tile(rows.offset, (len(race), 1)), np.zeros(part.shape)
+    choose(*(_plain(c) for c in coefs), *columns, race, part, loc, spread)
+    return part.astype(np.int32), loc, spread
 
 
 def _plain(values: Array) -> Array:

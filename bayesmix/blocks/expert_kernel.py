@@ -84,7 +84,7 @@ def _shares(logits: Array, m: int, top: Array, total: Array):
         for i in range(m):
             below = logits[k, i] - top[i]
             # what is smaller would end in denormal numbers, which are slow, and count for nothing
-            logits[k, i] = fastmath.exp(below) if below > _NOTHING else 0.0
+            logits[k, i] = 0.0 if below < _NOTHING else fastmath.exp(below)  # NaN stays NaN
             total[i] += logits[k, i]
     for k in range(n_experts):
         for i in range(m):

@@ -116,7 +116,7 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
 
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
-    run, _, _ = best_runs(model, design, rng, restarts=10, max_iter=50, tolerance=1e-6)
+    run, _ = best_runs(model, design, rng, restarts=10, max_iter=50, tolerance=1e-6)
     return [{name: np.clip(value, *_bounds(model, name)) for name, value in run.params.items()}]
 
 

@@ -2,7 +2,8 @@
 
 Calls to the C library's exp keep a loop scalar, and a mixture's density is little else than exps.
 Both functions are accurate to a few units in the last place (tested), over the range that densities
-need: exp flushes to zero below -708, log wants a positive normal number.
+need: exp stays at e^-708 = 3e-308 below -708 and at e^709 above 709, log wants a positive normal
+number. NaN stays NaN.
 """
 
 from __future__ import annotations
@@ -92,4 +93,5 @@ def log(x: float) -> float:
     p = p * t + 1.0 / 5.0
     p = p * t + 1.0 / 3.0
     p = p * t + 1.0
-    return power * _LN2_HIGH + (2.0 * s * p + power * _LN2_LOW)
+    found = power * _LN2_HIGH + (2.0 * s * p + power * _LN2_LOW)
+    return found if x == x else x  # the bits of NaN would pass for those of a number

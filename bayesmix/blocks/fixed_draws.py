@@ -5,8 +5,8 @@ With q = N(m, F F') and fixed z_1..z_M,
 .. math:: \widehat{\mathrm{ELBO}} = \frac1M \sum_j \log p(m + F z_j, y)
           + \log\lvert\det F\rvert + \tfrac{D}{2}(1 + \log 2\pi).
 
-The draws come in pairs z, -z and have unit variance (full rank: unit covariance) exactly, so that
-for a Gaussian posterior the maximum is the exact one whatever M.
+The draws come in pairs z, -z and, where M > 2 D, have unit covariance exactly, so that for a
+Gaussian posterior the maximum is the exact one whatever M.
 
 References
 ----------
@@ -27,10 +27,13 @@ from bayesmix.priors import LOG_2PI
 from bayesmix.protocols import Array
 
 
-def paired_draws(rng: np.random.Generator, count: int, n: int, *, whole: bool) -> Array:
-    """Standard normal draws (sample, n) in pairs z, -z, with unit variance or unit covariance."""
+def paired_draws(rng: np.random.Generator, count: int, n: int) -> Array:
+    """Standard normal draws (sample, n) in pairs z, -z, with unit covariance.
+
+    Of no more pairs than dimensions only the variances can be made one.
+    """
     half = rng.standard_normal((max(1, -(-count // 2)), n))
-    if whole and len(half) > n:
+    if len(half) > n:
         covariance = half.T @ half / len(half)
         half = np.linalg.solve(np.linalg.cholesky(covariance), half.T).T
     else:

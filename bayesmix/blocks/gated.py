@@ -249,8 +249,11 @@ def _new_spread(rows: Gated, h: list[Array], c: Coefficients) -> Array:
         information += _grams(part.spread, 2 * own * share**2)
     if rows.constant_spread:
         scale = np.sqrt(squares / np.maximum(mass, 1e-300))
-        growth = np.maximum(scale - expert.floor, 1e-6 * scale + 1e-300)
-        exact = np.log(growth)[:, None] / rows.spread[0, 0]
+        unit, least = rows.spread[0, 0], 1e-6 * scale + 1e-300
+        # where the floor is already too wide, the less above it the better: never go up to least
+        near = np.minimum(least, np.maximum(np.exp(c.spread[:, 0] * unit), 1e-300))
+        growth = np.where(scale - expert.floor > least, scale - expert.floor, near)
+        exact = np.log(growth)[:, None] / unit
         return np.where(mass[:, None] > 1e-8, exact, c.spread)
     step = np.clip(_solved(information, gradient), -2.0, 2.0)
     return _halved(lambda spread: _expected(rows, h, c._replace(spread=spread)), c.spread, step)
@@ -364,7 +367,9 @@ def orthonormal(x: Array, labels: tuple[str, ...]) -> tuple[Array, Array]:
     """
     if x.shape[1] == 0:
         return x, np.eye(0)
-    length = np.sqrt((x**2).sum(axis=0))
+    top = np.abs(x).max(axis=0)
+    top = np.where(top > 0, top, 1.0)  # squares of extreme numbers would over- or underflow
+    length = top * np.sqrt(((x / top) ** 2).sum(axis=0))
     unit = x / np.where(length > 0, length, 1.0)
     q, r = np.linalg.qr(unit)
     least = np.abs(np.diag(r))

@@ -33,8 +33,18 @@ class Linear:
     matrices: formulas.Matrices | None
 
     @classmethod
-    def of(cls, prefix: str, component: str, rhs: str | None, data: pd.DataFrame) -> Linear:
+    def of(
+        cls,
+        prefix: str,
+        component: str,
+        rhs: str | None,
+        data: pd.DataFrame,
+        *,
+        inherited: bool = False,
+    ) -> Linear:
         """Evaluate a right-hand side on training data.
+
+        One that is ``inherited`` from the experts' formula leaves the offset there to them.
 
         Raises
         ------
@@ -50,7 +60,7 @@ class Linear:
                 f"mixtures take no group effects, {rhs!r} has some of {listed(names)}; use the "
                 "group as a predictor, or BinomialGLM"
             )
-        if prefix and matrices.offset is not None:
+        if prefix and matrices.offset is not None and not inherited:
             raise FormulaError(f"an offset belongs to the formula of the experts, not to {rhs!r}")
         return cls(prefix, component, matrices)
 
@@ -79,13 +89,17 @@ class Linear:
         return {
             self.prefix + term.name: (self.component,)
             if term.scalar
-            else (self.component, f"{term.name}_level")
+            else (self.component, self._levels(term))
             for term in self.terms
         }
 
     def coords(self) -> dict[str, tuple[Any, ...]]:
         """Labels of the levels of categorical terms."""
-        return {f"{term.name}_level": term.levels for term in self.terms if not term.scalar}
+        return {self._levels(term): term.levels for term in self.terms if not term.scalar}
+
+    def _levels(self, term: formulas.Term) -> str:
+        """Dim of a term's levels: its own, as one predictor may lack a level that another has."""
+        return f"{self.prefix}{term.name}_level"
 
     def gather(self, params: Mapping[str, Array], shape: tuple[int, ...]) -> Array:
         """Coefficients (..., component, column) out of named parameters; ``shape`` leads."""

@@ -33,8 +33,8 @@ class ExpertsLikelihood(Likelihood):
         self.trials = as_tensor(rows.rows.get("trials", rows.rows["target"]))
         self.contrasts = as_tensor(_contrasts(k))
         self.loc = nn.Parameter(as_tensor(start.loc))
-        self.free_gate = nn.Parameter(self.contrasts @ as_tensor(start.gate))
-        self.spread = nn.Parameter(as_tensor(start.spread))
+        self.free_gate = _free(self.contrasts @ as_tensor(start.gate))
+        self.spread = _free(as_tensor(start.spread))
 
     @property
     def gate(self) -> Tensor:
@@ -65,6 +65,11 @@ class ExpertsLikelihood(Likelihood):
         """The parameters as NumPy arrays."""
         parts = (self.loc, self.gate, self.spread)
         return Coefficients(*(part.detach().numpy().copy() for part in parts))
+
+
+def _free(values: Tensor) -> Tensor:
+    """A parameter, but for one without entries, which nothing could be differentiated by."""
+    return nn.Parameter(values) if values.numel() else values
 
 
 def _double(values: np.ndarray) -> Tensor:

@@ -79,23 +79,21 @@ class Gaussian(Expert):
 
     def scale(self, spread: Array) -> Array:
         """Standard deviation, in units of the target."""
-        return np.exp(spread) + self.floor
+        with np.errstate(over="ignore"):  # infinitely wide is as far as it goes
+            return np.exp(spread) + self.floor
 
     def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
         scale = self.scale(spread)
         return -0.5 * ((rows["target"] - loc) / scale) ** 2 - np.log(scale) - 0.5 * LOG_2PI
 
     def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
-        growth, scale = np.exp(spread), self.scale(spread)
-        r, g = (rows["target"] - loc) / scale, growth / scale
+        inverse = 1 / self.scale(spread)
+        r = (rows["target"] - loc) * inverse
+        # d log scale / d spread = e^spread / scale, without overflow; it grows at rate g (1 - g)
+        g = special.expit(spread - np.log(self.floor)) if self.floor > 0 else np.ones_like(r)
         first = g * (r**2 - 1)
-        return Slopes(
-            r / scale,
-            first,
-            -1 / scale**2 + 0 * r,
-            -2 * r * g / scale,
-            first + g**2 * (1 - 3 * r**2),
-        )
+        curved = first * (1 - g) - 2 * (g * r) ** 2
+        return Slopes(r * inverse, first, -(inverse**2) + 0 * r, -2 * r * g * inverse, curved)
 
     def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
         return loc, self.scale(spread) ** 2
@@ -143,7 +141,8 @@ class Poisson(Expert):
         return rng.poisson(np.exp(loc))
 
     def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
-        return special.pdtr(np.floor(at), np.exp(loc))
+        below = special.pdtr(np.floor(np.maximum(at, 0.0)), np.exp(loc))
+        return np.where(np.asarray(at) < 0, 0.0, below)
 
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
@@ -183,7 +182,9 @@ class Binomial(Expert):
         return rng.binomial(rows["trials"], special.expit(loc))
 
     def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
-        return special.bdtr(np.floor(at), rows["trials"], special.expit(loc))
+        n = rows["trials"]
+        below = special.bdtr(np.floor(np.clip(at, 0.0, n)), n, special.expit(loc))
+        return np.where(np.asarray(at) < 0, 0.0, below)
 
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt

@@ -124,8 +124,13 @@ class Target:
         return values, gradients
 
     def point(self, values: Mapping[str, Array]) -> Array:
-        """The unconstrained point of variables that are free as they are (no transform)."""
-        return np.concatenate([np.ravel(values[name]) for name, _ in self.variables])
+        """The unconstrained point of variables that are free as they are, or positive (a log)."""
+        return np.concatenate(
+            [
+                np.ravel(values[name] if name in values else np.log(values[_positive(name)]))
+                for name, _ in self.variables
+            ]
+        )
 
     def expand(self, points: Array) -> dict[str, Array]:
         """Named parameters, shape (sample, ...), from unconstrained points (sample, n_dim)."""
@@ -154,6 +159,11 @@ class Target:
         return values
 
 
+def _positive(name: str) -> str:
+    """The variable whose log PyMC calls by that name."""
+    return name.removesuffix("_log__")
+
+
 def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     """The target density of ``model`` given ``design``, compiled or recalled.
 
@@ -174,16 +184,21 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     return Target(*layout, density, expansion, arrays, table)
 
 
+@functools.cache
+def _kernel_key(function: Any, layout: tuple[tuple[str, int], ...]) -> str:
+    """A content key: the kernel's source, the types of its arrays, versions and the machine."""
+    home = Path(function.py_func.__code__.co_filename)
+    files = (home, Path(__file__).with_name("fastmath.py"), Path(callbacks.__file__))
+    source = [path.read_text(encoding="utf-8") for path in files]
+    parts = [function.py_func.__name__, source, layout, _versions()[:-1], native.machine()]
+    return "kernel-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
 def _of_kernel(kernel: Kernel) -> Target:
     """The target of a hand-written loop: nothing to differentiate or transform."""
     sizes = tuple((name, int(np.prod(shape))) for name, shape in kernel.variables)
     n_dim = sum(size for _, size in sizes)
-    layout = [[str(a.dtype), a.ndim] for a in kernel.arrays]
-    home = Path(kernel.function.py_func.__code__.co_filename)
-    files = (home, home.with_name("fastmath.py"), Path(callbacks.__file__))
-    source = [path.read_text(encoding="utf-8") for path in files]
-    parts = [kernel.function.py_func.__name__, source, layout, _versions()[:-1], native.machine()]
-    key = "kernel-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    key = _kernel_key(kernel.function, tuple((str(a.dtype), a.ndim) for a in kernel.arrays))
     density, expansion = _linked_kernels.get(key) or _kernel_callbacks(kernel, key)
     table = np.array([n for a in kernel.arrays for n in (a.ctypes.data, *a.shape)], dtype=np.int64)
     layout_of = (n_dim, np.zeros(n_dim), sizes, kernel.variables)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NoReturn
 
 import pandas as pd
 
 from bayesmix import schema
 from bayesmix.blocks.outcomes import Binomial, Expert, Gaussian, Poisson
 from bayesmix.blocks.response import Outcome, counts, measured, new_trials, read_outcome
-from bayesmix.errors import FormulaError
+from bayesmix.errors import DataError, FormulaError, listed
 from bayesmix.protocols import Array
 
 _PLAIN = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
@@ -53,6 +54,20 @@ class Target:
         read = counts if self.kind == "poisson" else measured
         return {"y": read(data[self.name])}
 
+    def require_name(self) -> None:
+        """Raise a DataError where the target's name is taken by a draw's component."""
+        if self.name == "component":
+            raise DataError(
+                "draws of a mixture come with a variable 'component', so the target cannot be "
+                "called so; rename it, for example data.rename(columns={'component': 'y'})"
+            )
+
+    def refuse(self) -> NoReturn:
+        """Raise the DataError of rows without a target that are to be scored."""
+        raise DataError(
+            f"these rows cannot be scored: give the target, {listed(self.names)}, in every row"
+        )
+
     def new_values(self, data: pd.DataFrame) -> dict[str, Array]:
         """The target of new rows where it is given; trials in any case."""
         if self.outcome is not None:
@@ -73,6 +88,11 @@ def read_target(lhs: str, kind: str, data: pd.DataFrame) -> Target:
     if kind == "binomial":
         outcome = read_outcome(lhs, data)
         return Target(outcome.target, kind, outcome)
+    if re.match(r"(p|prop|proportion)\(", lhs.strip()):
+        raise FormulaError(
+            f"the target {lhs!r} is successes among trials, which need expert='binomial' (got "
+            f"{kind!r}); a {kind} target is a column"
+        )
     if not _PLAIN.fullmatch(lhs.strip()):
         raise FormulaError(
             f"the target {lhs!r} must be a column; make a transformed one in the data frame, such "

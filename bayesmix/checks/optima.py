@@ -63,6 +63,7 @@ def _pareto_k(tree: xr.DataTree) -> float:
     if "sample_stats" not in tree.children or "log_weight" not in tree["sample_stats"]:
         return math.nan
     weights = tree["sample_stats"]["log_weight"].to_numpy().astype(float).ravel()
+    weights = weights[~np.isnan(weights)]
     if weights.size < MIN_PARETO_DRAWS or not (weights < np.inf).all():
         return math.nan
     if np.ptp(weights) < 1e-8:
@@ -99,6 +100,14 @@ def check_elbo(tree: xr.DataTree) -> Finding | None:
     if not (math.isfinite(final) and math.isfinite(rise)):
         message = f"{ended}: the optimiser left the numbers' range. Lower `learning_rate`."
         return Finding("elbo", "fail", rise, TREND_NATS, "", message)
+    gap = float(stats.get("elbo_better", np.array(final)).item()) - final
+    if gap > max(1.0, 5 * float(stats.get("elbo_final_mcse", np.array(0.0)).item())):
+        message = (
+            f"{ended}, but a second-order optimiser reached {final + gap:.2f}, {gap:.2f} nats "
+            "higher: this is not the best approximation of its kind. Use method='dadvi', or more "
+            "`steps` and another seed."
+        )
+        return Finding("elbo", "fail", gap, 1.0, "", message)
     limit = max(TREND_NATS, TREND_ERRORS * error)
     change = f"{rise:+.2f} +- {error:.2f} nats from the third quarter of its steps to the last"
     if rise > limit:

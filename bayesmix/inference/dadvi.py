@@ -17,9 +17,6 @@ from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
 
-FRESH = 10_000
-"""Draws that evaluate the ELBO after the fit; those behind the optimisation flatter it."""
-
 
 @dataclass(frozen=True)
 class DADVI(Method):
@@ -75,7 +72,7 @@ class DADVI(Method):
         mode = best_mode(model, design, density, streams["init"])
         mode = mode or mode_at(density, density.initial)
         gaussian, trace, slope = self._fit(density, mode, streams["dadvi"])
-        params, stats, elbo = gaussian.reported(density, streams["draws"], self.draws, FRESH)
+        params, stats, elbo = gaussian.reported(density, streams["draws"], self.draws, design.n_obs)
         progress("maximise", 1.0)
         return Posterior(
             params,
@@ -95,7 +92,7 @@ class DADVI(Method):
     ) -> tuple[Gaussian, Array, float]:
         full = self.covariance == "fullrank"
         count = max(self.fixed_draws, 4 * density.n_dim) if full else self.fixed_draws
-        draws = paired_draws(rng, count, density.n_dim, whole=full)
+        draws = paired_draws(rng, count, density.n_dim)
         objective = FixedDraws(density, mode, draws, full)
         x, trace, slope = objective.maximise(objective.start(), self.max_iter, self.tolerance)
         if not np.isfinite(trace[-1]):

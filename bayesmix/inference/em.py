@@ -52,7 +52,7 @@ class EM(Method):
 
     def run(self, model: HasEM, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Climb from every start and keep the best."""
-        run, ends, _ = best_runs(
+        run, ends = best_runs(
             model,
             design,
             random.stream(seed, "init"),

@@ -113,13 +113,8 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         floor = check_number("MixtureOfExperts", "floor", self.floor, low=0)
         object.__setattr__(self, "floor", floor)
         for name in ("gate", "scale"):
-            if not isinstance(getattr(self, name), str):
-                raise SpecError(f"{name} must be the right-hand side of a formula, such as 'x'")
-        given = dict(self.priors.items() if isinstance(self.priors, Mapping) else self.priors)
-        for name, prior in given.items():
-            if not isinstance(prior, Prior):
-                raise SpecError(f"the prior of {name!r} must be one such as Normal(0, 1)")
-        object.__setattr__(self, "priors", tuple(sorted(given.items())))
+            _check_side(name, getattr(self, name))
+        object.__setattr__(self, "priors", _named_priors(self.priors))
 
     # --- the data as the equation sees them -------------------------------------------------------
 
@@ -130,12 +125,17 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         table = schema.frame(data)
         lhs, rhs = formulas.split(self.formula)
         target = read_target(lhs, self.expert, table)
+        target.require_name()
         wanted = {"": rhs, "gate_": self._gate_rhs(rhs), "scale_": self._scale_rhs(rhs)}
         names = [n for text in wanted.values() if text for n in formulas.variables(text)]
         predictors = schema.columns(table, list(dict.fromkeys(names)))
         if target.name in predictors:
             raise FormulaError(f"the target {target.name!r} stands on both sides of the formula")
-        linear = tuple(Linear.of(k, "expert", text, predictors) for k, text in wanted.items())
+        inherited = {"": False, "gate_": self.gate == "same", "scale_": self.scale == "linear"}
+        linear = tuple(
+            Linear.of(kind, "expert", text, predictors, inherited=inherited[kind])
+            for kind, text in wanted.items()
+        )
         self._check(linear, len(table))
         columns = pd.concat([predictors, target.columns(table)], axis=1)
         columns = columns.loc[:, ~columns.columns.duplicated()]
@@ -222,7 +222,7 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
 
     def require_outcome(self, design: Design) -> None:
         if "y" not in design.arrays:
-            raise DataError(f"these rows cannot be scored: give the target {design.target!r}")
+            design.state.target.refuse()
 
     # --- the executable equation ------------------------------------------------------------------
 
@@ -276,9 +276,8 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
             one.gather(params, (len(next(iter(params.values()))), self.n_experts))
             for one in design.state.linear
         ]
-        rows = self.rows(design)
-        chosen, loc, spread = expert_arrays.draw_experts(rng, rows, *coefficients)
-        return {design.target: rows.expert.draw(rng, rows.rows, loc, spread), "component": chosen}
+        drawn, part = expert_arrays.draw(rng, self.rows(design), *coefficients)
+        return {design.target: drawn, "component": part}
 
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
         return expert_starts.relabel(self, params, self.design(data))
@@ -401,3 +400,29 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         design = self.design(data)
         raw = expert_starts.in_order(module.coefficients(), self.rows(design))
         return self.named(raw, design), {}
+
+
+def _check_side(name: str, given: Any) -> None:
+    """Raise a SpecError unless this is the right-hand side of a formula, or a name for one."""
+    side = given.removeprefix("~").strip() if isinstance(given, str) else ""
+    if not side or "~" in side:
+        raise SpecError(
+            f"MixtureOfExperts: {name} must be the right-hand side of a formula, such as 'x', got "
+            f"{given!r}"
+        )
+
+
+def _named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
+    """Priors by name, however they were given, in the order of their names."""
+    try:
+        pairs = dict(given.items() if isinstance(given, Mapping) else given)
+    except (TypeError, ValueError):
+        raise SpecError(
+            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
+        ) from None
+    for name, prior in pairs.items():
+        if not isinstance(name, str) or not isinstance(prior, Prior):
+            raise SpecError(
+                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+            )
+    return tuple(sorted(pairs.items()))

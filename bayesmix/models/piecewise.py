@@ -15,7 +15,7 @@ from bayesmix.blocks.gated import orthonormal
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.blocks.targets import Target, read_target
-from bayesmix.errors import DataError, FormulaError, SpecError
+from bayesmix.errors import DataError, FormulaError, SpecError, listed
 from bayesmix.protocols import Array, Design, HasComponents, HasEM, Params
 from bayesmix.specs import check_count, check_number
 
@@ -99,10 +99,17 @@ class PiecewiseRegression(HasEM, HasComponents):
         table = schema.frame(data)
         lhs, rhs = formulas.split(self.formula)
         target = read_target(lhs, "gaussian", table)
+        target.require_name()
         predictors = schema.columns(table, formulas.variables(rhs))
         if target.name in predictors:
             raise FormulaError(f"the target {target.name!r} stands on both sides of the formula")
         linear = Linear.of("", self.component, rhs, predictors)
+        taken = [name for name in linear.dims() if name in ("weight", "scale")]
+        if taken:
+            raise DataError(
+                f"a piecewise regression has a parameter {listed(taken)} of its own; rename the "
+                "predictor"
+            )
         n = len(table)
         if self.n_pieces > n:
             raise DataError(f"{self.n_pieces} pieces need as many rows, got {n}; use fewer")
@@ -150,7 +157,7 @@ class PiecewiseRegression(HasEM, HasComponents):
 
     def require_outcome(self, design: Design) -> None:
         if "y" not in design.arrays:
-            raise DataError(f"these rows cannot be scored: give the target {design.target!r}")
+            design.state.target.refuse()
 
     # --- the executable equation ------------------------------------------------------------------
 

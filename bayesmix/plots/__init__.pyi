@@ -1,11 +1,16 @@
 from .chains import autocorrelation as autocorrelation
 from .chains import energy as energy
 from .chains import geweke as geweke
+from .components import component_curves as component_curves
+from .components import experts as experts
 from .groups import effect_by_group as effect_by_group
 from .groups import shrinkage as shrinkage
 from .optimisation import objective as objective
 from .pairs import pair as pair
 from .posterior import forest as forest
 from .posterior import prior_posterior as prior_posterior
+from .prediction import conditional_density as conditional_density
+from .prediction import predictive as predictive
+from .prediction import residual_pit as residual_pit
 from .traces import trace as trace
 from .validation import posterior_validation as posterior_validation

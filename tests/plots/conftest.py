@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn import point, sampled, variational
+from drawn import around, estimated, point, sampled, variational
 
+from bayesmix.models.experts import MixtureOfExperts
 from bayesmix.result import Fit
 
 
@@ -27,3 +28,15 @@ def approximation() -> Fit:
     """Draws of a variational fit with a noisy ELBO."""
     elbo = np.random.default_rng(4).normal(-92, 2, 1000) - 40 * 0.98 ** np.arange(1000)
     return variational(elbo, -91.5)
+
+
+@pytest.fixture(scope="session")
+def top() -> Fit:
+    """Two Gaussian experts at their maximum."""
+    return estimated(MixtureOfExperts("y ~ x", 2))
+
+
+@pytest.fixture(scope="session")
+def mixture(top: Fit) -> Fit:
+    """The same with 300 draws around it."""
+    return around(top)

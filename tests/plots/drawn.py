@@ -9,8 +9,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bayesmix import datasets, schema
+from bayesmix import datasets, schema, workflow
 from bayesmix.inference.advi import ADVI
+from bayesmix.inference.em import EM
 from bayesmix.inference.mle import MLE
 from bayesmix.inference.nuts import NUTS
 from bayesmix.models.binomial_glm import BinomialGLM
@@ -103,6 +104,38 @@ def point(trace: Array, *, restarts: Array | None = None, errors: bool = True) -
         attrs={"engine": "point", "objective": "log_likelihood"},
     )
     return _fit(model, design, posterior, MLE())
+
+
+def branches(n: int = 240) -> pd.DataFrame:
+    """Two lines that part, with a predictor of every type, counts, and successes among trials."""
+    rng = np.random.default_rng(11)
+    x = rng.permutation(np.linspace(-2, 2, n))
+    upper = rng.random(n) < 1 / (1 + np.exp(-2.5 * x))
+    data = pd.DataFrame({"x": x, "w": rng.normal(10, 3, n), "year": rng.integers(2000, 2007, n)})
+    data["kind"] = rng.choice(["b", "a", "c"], n, p=[0.2, 0.5, 0.3])
+    data["y"] = np.where(upper, 2 + 0.5 * x, -2 - 0.5 * x) + rng.normal(0, 0.3, n)
+    data["count"] = rng.poisson(np.exp(np.where(upper, 2.5 - 0.2 * x, 0.3 + 0.2 * x)))
+    data["tried"] = rng.integers(8, 30, n)
+    data["hit"] = rng.binomial(data["tried"], np.where(upper, 0.85, 0.15))
+    return data
+
+
+def estimated(model: Model, data: pd.DataFrame | None = None) -> Fit:
+    """A mixture at its maximum, by EM."""
+    data = branches() if data is None else data
+    return workflow.fit(model, data, method=EM(restarts=2), seed=1, progress=False)
+
+
+def around(fit: Fit, draws: int = 300, spread: float = 0.05) -> Fit:
+    """Draws of two chains near a point estimate, as NUTS leaves them."""
+    rng = np.random.default_rng(3)
+    params = {
+        str(name): values.to_numpy() + spread * rng.normal(size=(2, draws // 2, *values.shape))
+        for name, values in fit.tree["estimate"].data_vars.items()
+    }
+    stats = {"diverging": np.zeros((2, draws // 2), dtype=bool)}
+    posterior = Posterior(params, stats, {"diverging": STATS}, sampled=True)
+    return _fit(fit.model, fit.design, posterior, NUTS())
 
 
 def _fit(model: Model, design: Design, posterior: Posterior, method: Method) -> Fit:

@@ -33,15 +33,23 @@ DRAWS: dict[str, Callable[[Any], Figure]] = {
     "effect_by_group": lambda fit: bm.plots.effect_by_group(fit, effect="sex", labels=LABELS),
 }
 NAMED = ("trace", "autocorrelation", "pair", "forest", "geweke", "prior_posterior")
-ALL = [*DRAWS, "objective"]
+MIXTURES: dict[str, Callable[[Any], Figure]] = {
+    "experts": lambda fit: bm.plots.experts(fit),
+    "component_curves": lambda fit: bm.plots.component_curves(fit),
+    "predictive": lambda fit: bm.plots.predictive(fit),
+    "conditional_density": lambda fit: bm.plots.conditional_density(fit),
+    "residual_pit": lambda fit: bm.plots.residual_pit(fit),
+}
+ALL = [*DRAWS, *MIXTURES, "objective"]
 every = pytest.mark.parametrize("name", ALL)
 with_draws = pytest.mark.parametrize("name", DRAWS)
 
 
 @pytest.fixture(scope="module")
-def figures(slopes: Fit, estimate: Fit) -> dict[str, Figure]:
+def figures(slopes: Fit, estimate: Fit, mixture: Fit) -> dict[str, Figure]:
     """One figure of each function, drawn."""
     made = {name: draw(slopes) for name, draw in DRAWS.items()}
+    made |= {name: draw(mixture) for name, draw in MIXTURES.items()}
     made["objective"] = bm.plots.objective(estimate)
     for figure in made.values():
         FigureCanvasAgg(figure).draw()
@@ -71,13 +79,13 @@ def test_returns_a_figure_of_page_width(figures: dict[str, Figure], name: str) -
     assert 6.5 <= figures[name].get_figwidth() <= 7.0
 
 
-@with_draws
-def test_leaves_no_state(slopes: Fit, name: str) -> None:
+@pytest.mark.parametrize("name", [*DRAWS, *MIXTURES])
+def test_leaves_no_state(slopes: Fit, mixture: Fit, name: str) -> None:
     """No figure stays open in pyplot and no setting of matplotlib changes."""
     from matplotlib import pyplot as plt
 
     before, open_before = dict(mpl.rcParams), plt.get_fignums()
-    DRAWS[name](slopes)
+    (DRAWS | MIXTURES)[name](mixture if name in MIXTURES else slopes)
     assert plt.get_fignums() == open_before
     assert dict(mpl.rcParams) == before
 
@@ -93,7 +101,7 @@ def test_refuses_point_estimates(estimate: Fit, name: str) -> None:
 @every
 def test_refuses_what_is_no_fit(name: str, given: object) -> None:
     """Anything but a fit (or a mapping of fits) is named in the error."""
-    draw = DRAWS.get(name, bm.plots.objective)
+    draw = (DRAWS | MIXTURES).get(name, bm.plots.objective)
     with pytest.raises(SpecError, match=rf"{name}\(\) needs a fit"):
         draw(given)
 
