@@ -186,6 +186,22 @@ def test_a_density_of_nan_is_refused_by_the_loop():
         assert density.log_density(point)[0] == -np.inf
 
 
+@pytest.mark.slow
+def test_nan_in_one_expert_is_not_taken_for_no_weight():
+    """The likelihood itself, without the prior, is NaN where one expert's loc is."""
+    from bayesmix.blocks import expert_kernel
+
+    model, design, params = case("gaussian")
+    kernel = model.kernel(design)
+    point = target(model, design).point({key: value[0] for key, value in params.items()})
+    arrays = kernel.arrays[:-1]
+    expected = model.log_density(params, design)[0].sum()
+    found = expert_kernel.log_likelihood(point, *arrays, np.zeros(point.size))
+    assert found == pytest.approx(expected, rel=1e-10)
+    point[1] = np.nan
+    assert np.isnan(expert_kernel.log_likelihood(point, *arrays, np.zeros(point.size)))
+
+
 def test_other_priors_are_left_to_pymc():
     """The compiled loop knows normal priors alone."""
     model = bm.MixtureOfExperts("y ~ x", 2, priors={"x": bm.StudentT(4, 0, 1)})

@@ -338,7 +338,7 @@ def _bad_calls() -> list[tuple[str, Any, type[Exception], str]]:
             DataError,
             "5 rows of 'y' against 12 rows of 'y'",
         ),
-        ("criterion", lambda: compare({"a": fit}, criterion="bic"), SpecError, "criterion='bic'"),
+        ("criterion", lambda: compare({"a": fit}, criterion="aic"), SpecError, "criterion='aic'"),
         ("loo", lambda: compare({"a": fit}, loo="all"), SpecError, "'auto', 'psis', 'exact'"),
         (
             "waic",
@@ -386,8 +386,10 @@ def test_census_complete_pooling_agrees_with_quadrature(census_fits: dict[str, F
     found = compare({"complete": census_fits["complete"]}, loo="exact").pointwise["complete"]
     truth = _complete_pooling_by_quadrature(bm.datasets.census())
     assert (np.abs(found["elpd"] - truth) < 4 * found["mcse"] + 1e-3).all()
-    error = np.sqrt((found["mcse"] ** 2).sum())
-    assert abs(found["elpd"].sum() - truth.sum()) < 4 * error < 100
+    known = (found["mcse"] < 1).to_numpy()  # the other rows lie where few draws come near
+    error = np.sqrt((found["mcse"][known] ** 2).sum())
+    assert known.sum() >= 10
+    assert abs(found["elpd"][known].sum() - truth[known].sum()) < 4 * error < 5
     psis = compare({"complete": census_fits["complete"]}, loo="psis").table["elpd"].item()
     assert psis > truth.sum() + 100
 

@@ -10,7 +10,7 @@ import numpy as np
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array, Design, HasEM, Params
 
-SHORT, KEPT = 5, 3
+SHORT, KEPT = 5, 5
 """Steps that every start is given, and how many of them go on."""
 MANY, SOME = 20_000, 5_000
 """Beyond so many rows the starts compete on some of them, and only the best see all."""

@@ -17,7 +17,7 @@ from bayesmix.specs import check_count, check_number
 class EM(Method):
     r"""Expectation maximisation, monotone, finished by the family's own Newton steps.
 
-    Starts are distinct solutions of hard assignment. Every start gets five steps, the best three
+    Starts are distinct solutions of hard assignment. Every start gets five steps, the best five
     go on until the objective moves by less than ``tolerance`` of its size; then, where the family
     knows its exact gradient and Hessian, Newton steps end at the stationary point (EM alone
     converges linearly, slowly where components overlap). ``fit_stats`` holds the objective by step

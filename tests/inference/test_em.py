@@ -118,10 +118,6 @@ def test_every_seed_ends_in_one_place(name):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(a).max())
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the three best after five steps all climb to the lower of two maxima 0.24 apart",
-)
 def test_maxima_that_nearly_tie_are_told_apart():
     """Two experts for counts of three branches: -769.997 is reached from every seed."""
     model = bm.MixtureOfExperts("mixed ~ x", 2, "poisson", gate="1")

@@ -90,6 +90,8 @@ def test_an_offset_is_taken_off_the_target():
         np.testing.assert_allclose(
             one.tree["estimate"][name], two.tree["estimate"][name], rtol=1e-9
         )
+    loc = one.curves()["loc"] - data["w"].to_numpy()[:, None]
+    np.testing.assert_allclose(loc, two.curves()["loc"], rtol=1e-8, atol=1e-9)
 
 
 def test_pins_hold_rows_at_both_ends():
