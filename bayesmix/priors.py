@@ -242,6 +242,22 @@ LOC_KINDS = ("loc", "gate", "scale")
 """Kinds of coefficients in a mixture: of the experts' locs, of the gate, of the log scale."""
 
 
+def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
+    """Priors by name, however they were given, in the order of their names."""
+    try:
+        pairs = dict(given.items() if isinstance(given, Mapping) else given)
+    except (TypeError, ValueError):
+        raise SpecError(
+            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
+        ) from None
+    for name, prior in pairs.items():
+        if not isinstance(name, str) or not isinstance(prior, Prior):
+            raise SpecError(
+                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+            )
+    return tuple(sorted(pairs.items()))
+
+
 def prior_of(name: str, given: Mapping[str, Prior], default: Mapping[str, Prior]) -> Prior:
     """The prior of one coefficient of a mixture: its own, else that of its kind."""
     kind = next((k for k in ("gate", "scale") if name.startswith(f"{k}_")), "loc")

@@ -246,6 +246,14 @@ class HasComponents(Model):
         The second value holds positions (sample, component) in the samples given.
         """
 
+    @abstractmethod
+    def ordered(self, params: Params, data: Any) -> Params:
+        """Each sample's components in an order that is a function of that sample alone.
+
+        Calibration compares true values with draws in this order: :meth:`relabel` looks at all
+        samples at once, so that averages mean something, and that is no function of one.
+        """
+
 
 @dataclass(frozen=True)
 class Posterior:

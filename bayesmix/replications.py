@@ -18,7 +18,7 @@ from bayesmix.checks.finding import labelled
 from bayesmix.diagnostics import engine_of
 from bayesmix.errors import DataError, MissingCapability, NotConverged
 from bayesmix.progress import reporter
-from bayesmix.protocols import Array, HasPrior, Method, Params, Report
+from bayesmix.protocols import Array, HasComponents, HasPrior, Method, Params, Report
 from bayesmix.result import Fit
 from bayesmix.specs import check_count
 
@@ -62,6 +62,7 @@ class Study:
                 f"{table[design.target].dtype}: recode it to 0 and 1"
             )
         params = model.draw_prior(design, random.stream(seed, "prior"), replications)
+        params = model.ordered(params, design) if isinstance(model, HasComponents) else params
         outcomes = model.simulate(params, design, random.stream(seed, "outcome"))[design.target]
         dims = model.dims(design)
         variables = {k: (("chain", "draw", *dims[k]), v[None]) for k, v in params.items()}
@@ -85,7 +86,7 @@ class Study:
             except NotConverged as error:
                 self.failed.append(str(error))
                 continue
-            yield r, found
+            yield r, _each_in_order(found)
         report("calibrate", 1.0)
 
     def _fit(self, r: int, at_least: int) -> Fit:
@@ -100,6 +101,18 @@ class Study:
         longer: Any = found.method
         longer = replace(longer, draws=stretch * longer.draws)
         return workflow.fit(self.model, data, method=longer, seed=seed, progress=False)
+
+
+def _each_in_order(found: Fit) -> Fit:
+    """The same fit with each draw's components in its own order, as the true values are."""
+    if not isinstance(found.model, HasComponents):
+        return found
+    posterior = found.tree["posterior"].to_dataset()
+    params = found.model.ordered(schema.draws(found.tree), found.design)
+    values = {k: (posterior[k].dims, v.reshape(posterior[k].shape)) for k, v in params.items()}
+    tree = found.tree.copy()
+    tree["posterior"] = xr.DataTree(posterior.assign(values))
+    return Fit(found.model, found.method, tree)
 
 
 def scalars(found: Fit) -> Array:

@@ -19,8 +19,8 @@ _FLAGS = {"nsz", "contract", "arcp"}
 def choose(loc_c, gate_c, spread_c, loc_x, gate_x, spread_x, race, part, loc, spread):
     """A component for each sample and row by Gumbel-max, and its linear predictors.
 
-    With E standard exponential, -log E is standard Gumbel, so the component is the argmax over k of
-    logit_k - log E_k. The logits need no normalising, and are never held for all samples.
+    With U uniform, -log(-log U) is standard Gumbel, so the component is the argmax over k of
+    logit_k - log(-log U_k). The logits need no normalising, and are never held for all samples.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def choose(loc_c, gate_c, spread_c, loc_x, gate_x, spread_x, race, part, loc, sp
     loc_x, gate_x, spread_x
         Their columns, each (column, obs).
     race
-        Standard exponential draws (sample, component, obs).
+        Uniform draws (sample, component, obs).
     part, loc, spread
         Take the results, (sample, obs), as doubles; ``loc`` and ``spread`` hold offsets before.
     """
@@ -46,7 +46,7 @@ def choose(loc_c, gate_c, spread_c, loc_x, gate_x, spread_x, race, part, loc, sp
         for k in range(race.shape[1]):
             race_k, label = race[s, k], float(k)
             for i in range(n):
-                key[i] = -fastmath.log(race_k[i])
+                key[i] = -fastmath.log(-fastmath.log(race_k[i]))
                 own[i] = first[i]
                 wide[i] = base[i]
             for c in range(len(gate_x)):

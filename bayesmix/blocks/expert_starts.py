@@ -116,7 +116,7 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
 
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
-    run, _ = best_runs(model, design, rng, restarts=10, max_iter=50, tolerance=1e-6)
+    run, _ = best_runs(model, design, rng, restarts=5, max_iter=50, tolerance=1e-6)
     return [{name: np.clip(value, *_bounds(model, name)) for name, value in run.params.items()}]
 
 
@@ -153,6 +153,13 @@ def relabel(model: MixtureOfExperts, params: Params, design: Design) -> tuple[Pa
     final = np.argsort(loc.mean(axis=0), kind="stable")
     order = order[:, final]
     return _reordered(params, order), order
+
+
+def ordered(model: MixtureOfExperts, params: Params, design: Design) -> dict[str, Array]:
+    """Each sample's experts by their own loc at the data's centre."""
+    lead = (len(next(iter(params.values()))), model.n_experts)
+    loc = design.state.linear[0].gather(params, lead) @ design.arrays["X"].mean(axis=0)
+    return _reordered(params, np.argsort(loc, axis=1, kind="stable"))
 
 
 def _reordered(params: Params, order: Array) -> dict[str, Array]:

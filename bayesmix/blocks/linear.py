@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix.blocks import formula as formulas
-from bayesmix.errors import FormulaError, listed
+from bayesmix.errors import FormulaError, SpecError, listed
 from bayesmix.protocols import Array
 
 
@@ -117,3 +117,12 @@ class Linear:
             else coef[..., term.columns]
             for term in self.terms
         }
+
+
+def check_side(owner: str, name: str, given: Any) -> None:
+    """Raise a SpecError unless this is the right-hand side of a formula, or a name for one."""
+    side = given.removeprefix("~").strip() if isinstance(given, str) else ""
+    if not side or "~" in side:
+        raise SpecError(
+            f"{owner}: {name} must be the right-hand side of a formula, such as 'x', got {given!r}"
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -14,11 +13,11 @@ from bayesmix import schema
 from bayesmix.blocks import expert_arrays, expert_starts, gated, mixtures
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.gated import Coefficients, Gated
-from bayesmix.blocks.linear import Linear
+from bayesmix.blocks.linear import Linear, check_side
 from bayesmix.blocks.outcomes import Expert
 from bayesmix.blocks.targets import Target, expert_of, read_target
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
-from bayesmix.priors import LOC_KINDS, Normal, Prior, prior_of
+from bayesmix.priors import LOC_KINDS, Normal, Prior, named_priors, prior_of
 from bayesmix.protocols import (
     DATA,
     Array,
@@ -113,8 +112,8 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         floor = check_number("MixtureOfExperts", "floor", self.floor, low=0)
         object.__setattr__(self, "floor", floor)
         for name in ("gate", "scale"):
-            _check_side(name, getattr(self, name))
-        object.__setattr__(self, "priors", _named_priors(self.priors))
+            check_side("MixtureOfExperts", name, getattr(self, name))
+        object.__setattr__(self, "priors", named_priors(self.priors))
 
     # --- the data as the equation sees them -------------------------------------------------------
 
@@ -282,6 +281,9 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
         return expert_starts.relabel(self, params, self.design(data))
 
+    def ordered(self, params: Params, data: Any) -> Params:
+        return expert_starts.ordered(self, params, self.design(data))
+
     # --- priors and PyMC --------------------------------------------------------------------------
 
     def prior(self, name: str) -> Prior:
@@ -400,29 +402,3 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         design = self.design(data)
         raw = expert_starts.in_order(module.coefficients(), self.rows(design))
         return self.named(raw, design), {}
-
-
-def _check_side(name: str, given: Any) -> None:
-    """Raise a SpecError unless this is the right-hand side of a formula, or a name for one."""
-    side = given.removeprefix("~").strip() if isinstance(given, str) else ""
-    if not side or "~" in side:
-        raise SpecError(
-            f"MixtureOfExperts: {name} must be the right-hand side of a formula, such as 'x', got "
-            f"{given!r}"
-        )
-
-
-def _named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
-    """Priors by name, however they were given, in the order of their names."""
-    try:
-        pairs = dict(given.items() if isinstance(given, Mapping) else given)
-    except (TypeError, ValueError):
-        raise SpecError(
-            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
-        ) from None
-    for name, prior in pairs.items():
-        if not isinstance(name, str) or not isinstance(prior, Prior):
-            raise SpecError(
-                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
-            )
-    return tuple(sorted(pairs.items()))

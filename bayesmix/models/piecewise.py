@@ -229,6 +229,9 @@ class PiecewiseRegression(HasEM, HasComponents):
             for name, v in params.items()
         }, order
 
+    def ordered(self, params: Params, data: Any) -> Params:
+        return self.relabel(params, data)[0]
+
     # --- classification EM ------------------------------------------------------------------------
 
     def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:

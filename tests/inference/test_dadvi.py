@@ -203,7 +203,7 @@ def elbo(seed):
     """The bound that a mean-field fit of one-to-many ends at, with fresh draws."""
     data = bm.datasets.one_to_many()
     fit = bm.fit(bm.MixtureOfExperts(), data, method="dadvi", seed=seed, progress=False)
-    assert float(fit.tree["fit_stats"]["gradient_norm"]) < 0.1
+    assert float(fit.tree["fit_stats"]["gradient_norm"]) < 0.01
     slopes = fit.tree["posterior"]["x"].mean(("chain", "draw")).to_numpy()
     np.testing.assert_allclose(slopes, [0.419, -1.543, 0.420], atol=0.002)
     return float(fit.tree["fit_stats"]["elbo_final"])
