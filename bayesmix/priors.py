@@ -8,7 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,7 +245,8 @@ LOC_KINDS = ("loc", "gate", "scale")
 def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     """Priors by name, however they were given, in the order of their names."""
     try:
-        pairs = dict(given.items() if isinstance(given, Mapping) else given)
+        held = cast("Any", given)
+        pairs: dict[Any, Any] = dict(held.items() if isinstance(given, Mapping) else held)
     except (TypeError, ValueError):
         raise SpecError(
             f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
