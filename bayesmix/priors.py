@@ -245,8 +245,8 @@ LOC_KINDS = ("loc", "gate", "scale")
 def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     """Priors by name, however they were given, in the order of their names."""
     try:
-        held = cast("Any", given)
-        pairs: dict[Any, Any] = dict(held.items() if isinstance(given, Mapping) else held)
+        named = isinstance(given, Mapping)
+        pairs: dict[Any, Any] = dict(cast("Any", given).items() if named else given)
     except (TypeError, ValueError):
         raise SpecError(
             f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
