@@ -201,7 +201,8 @@ def test_free_parameters_are_those_with_information(kind):
     params = {name: value.to_numpy() for name, value in fit.tree["estimate"].data_vars.items()}
     c = to_raw.whitened(model.coefficients(params, fit.design))
     values = np.linalg.eigvalsh(-rows.expansion(c).hessian)
-    assert (values > 1e-9 * values.max()).sum() == model.n_free(fit.design)
+    # above rounding: the binomial gate separates nearly, so its least information is 1e-10
+    assert (values > 1e-13 * values.max()).sum() == model.n_free(fit.design)
     assert fit.tree.attrs["n_parameters"] == model.n_free(fit.design)
 
 
