@@ -87,12 +87,9 @@ def pymc_advi(seed: int) -> dict[str, float]:
 
 def fresh_elbo(model: Any, mean: Any, sd: Any, ordering: Any) -> float:
     """ELBO of a mean-field fit from 2000 fresh draws, outside the clock."""
-    from pymc.blocking import DictToArrayBijection
-
     draws = np.random.default_rng(0).standard_normal((2000, len(mean)))
     logp = model.compile_logp()
     point_map = {name: (entry[1], entry[2]) for name, entry in ordering.items()}
-    del DictToArrayBijection
     values = []
     for z in draws:
         flat = mean + sd * z
