@@ -337,18 +337,20 @@ class Fit:
             rows = design.rows(slice(start, start + _BLOCK))
             return self.model.simulate(params, rows, generator)
 
-        def into(found: dict[str, Array], start: int) -> None:
-            for name, values in block(start).items():
+        first_block = block(0)
+        shape = (_n_samples(params), design.n_obs)
+        found = {name: np.empty(shape, values.dtype) for name, values in first_block.items()}
+
+        def into(start: int) -> None:
+            for name, values in (block(start) if start else first_block).items():
                 found[name][:, start : start + _BLOCK] = values
 
-        shape = (_n_samples(params), design.n_obs)
-        found = {name: np.empty(shape, values.dtype) for name, values in block(0).items()}
         if np.prod(shape) < _CHUNK:
             for start in starts:
-                into(found, start)
+                into(start)
         else:  # random numbers and compiled loops run without the interpreter lock
             with ThreadPoolExecutor() as pool:
-                list(pool.map(lambda start: into(found, start), starts))
+                list(pool.map(into, starts))
         return found
 
 

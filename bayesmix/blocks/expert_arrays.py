@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _COMPILED = 20_000
 """Draws from which on loading the compiled loop pays for itself."""
+_CACHED = 32_000
+"""Draws made at a time: what their arrays need stays in the processor's cache."""
 
 
 def draw(
@@ -30,39 +32,54 @@ def draw(
     """
     # SFC64 is the fastest of NumPy's generators, and random numbers are most of the time
     rng = np.random.Generator(np.random.SFC64(rng.integers(2**63)))
-    race = rng.random((len(loc), loc.shape[1], rows.n))
-    compiled = race.size >= _COMPILED
-    pick = _choose_compiled if compiled else _choose
-    part, mean, wide = pick(rows, (loc, gate, spread), race)
+    compiled = len(loc) * rows.n >= _COMPILED
+    some = max(1, _CACHED // rows.n)
+    own = [slice(start, start + some) for start in range(0, len(loc), some)]
+    parts = [_draw(rng, rows, (loc[s], gate[s], spread[s]), compiled) for s in own]
+    return np.concatenate([target for target, _ in parts]), np.concatenate([p for _, p in parts])
+
+
+def _draw(
+    rng: np.random.Generator, rows: Gated, coefs: tuple[Array, Array, Array], compiled: bool
+) -> tuple[Array, Array]:
+    uniform = rng.random((len(coefs[0]), rows.n))
+    part, mean, wide = (_choose_compiled if compiled else _choose)(rows, coefs, uniform)
     if not (compiled and isinstance(rows.expert, Gaussian)):
         return rows.expert.draw(rng, rows.rows, mean, wide), part
     from bayesmix.blocks import expert_draws
 
-    expert_draws.gaussian(mean, wide, rng.standard_normal(mean.shape), rows.expert.floor)
+    noise = rng.standard_normal(out=uniform)
+    expert_draws.gaussian(mean, wide, noise, rows.expert.floor)
     return mean, part
 
 
 def _choose(
-    rows: Gated, coefs: tuple[Array, Array, Array], race: Array
+    rows: Gated, coefs: tuple[Array, Array, Array], uniform: Array
 ) -> tuple[Array, Array, Array]:
+    """The component where each uniform falls among the cumulated weights, and its predictors."""
     logits = np.einsum("np,skp->skn", rows.gate, coefs[1])
-    part = (logits - np.log(-np.log(race))).argmax(axis=1).astype(np.int32)
+    upto = np.cumsum(np.exp(logits - logits.max(axis=1, keepdims=True)), axis=1)
+    aim = uniform * upto[:, -1]
+    part = (aim[:, None] >= upto[:, :-1]).sum(axis=1, dtype=np.int32)
     take = (np.arange(len(part))[:, None], part)
     loc = np.einsum("np,snp->sn", rows.loc, coefs[0][take]) + rows.offset
     return part, loc, np.einsum("np,snp->sn", rows.spread, coefs[2][take])
 
 
 def _choose_compiled(
-    rows: Gated, coefs: tuple[Array, Array, Array], race: Array
+    rows: Gated, coefs: tuple[Array, Array, Array], uniform: Array
 ) -> tuple[Array, Array, Array]:
     from bayesmix.blocks import expert_draws
 
     choose: Any = expert_draws.choose  # compiled: its type says nothing of its arguments
-    columns = tuple(_plain(x.T) for x in (rows.loc, rows.gate, rows.spread))
-    part = np.zeros((len(race), rows.n))
-    loc, spread = np.tile(rows.offset, (len(race), 1)), np.zeros(part.shape)
-    choose(*(_plain(c) for c in coefs), *columns, race, part, loc, spread)
-    return part.astype(np.int32), loc, spread
+    add_own: Any = expert_draws.add_own
+    part = np.empty(uniform.shape, dtype=np.int32)
+    loc, spread = np.tile(rows.offset, (len(part), 1)), np.zeros(part.shape)
+    columns = [_plain(x.T) for x in (rows.loc, rows.gate, rows.spread)]
+    choose(_plain(coefs[1]), columns[1], uniform, part)
+    add_own(_plain(coefs[0]), columns[0], part, loc)
+    add_own(_plain(coefs[2]), columns[2], part, spread)
+    return part, loc, spread
 
 
 def _plain(values: Array) -> Array:

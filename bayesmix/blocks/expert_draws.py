@@ -1,7 +1,7 @@
 """Outcomes of a mixture of experts for every sample and row, in compiled loops.
 
-Rows are the inner loop and every branch is a choice between two numbers, so that the processor's
-vector units do the work; random numbers come in as arrays.
+Rows are the inner loop and nothing branches, so that the processor's vector units do the work;
+random numbers come in as arrays.
 """
 
 from __future__ import annotations
@@ -16,57 +16,61 @@ _FLAGS = {"nsz", "contract", "arcp"}
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
-def choose(loc_c, gate_c, spread_c, loc_x, gate_x, spread_x, race, part, loc, spread):
-    """A component for each sample and row by Gumbel-max, and its linear predictors.
+def choose(coefs, columns, uniform, part):
+    """A component for each sample and row: where its uniform falls among the cumulated weights.
 
-    With U uniform, -log(-log U) is standard Gumbel, so the component is the argmax over k of
-    logit_k - log(-log U_k). The logits need no normalising, and are never held for all samples.
+    Gumbel-max would need a random number and two logarithms for every component, at four times
+    the cost. The last component is never compared, so rounding cannot lead past it.
 
     Parameters
     ----------
-    loc_c, gate_c, spread_c
-        Coefficients, each (sample, component, column).
-    loc_x, gate_x, spread_x
-        Their columns, each (column, obs).
-    race
-        Uniform draws (sample, component, obs).
-    part, loc, spread
-        Take the results, (sample, obs), as doubles; ``loc`` and ``spread`` hold offsets before.
+    coefs
+        The gate's coefficients, (sample, component, column).
+    columns
+        Their columns, (column, obs).
+    uniform
+        Uniform draws (sample, obs); overwritten.
+    part
+        Takes the result, (sample, obs), as int32.
     """
-    n = part.shape[1]
-    best, key = np.empty(n), np.empty(n)
-    own, wide = np.empty(n), np.empty(n)
-    first, base = np.empty(n), np.empty(n)
+    n, count = part.shape[1], coefs.shape[1]
+    top, total, weight = np.empty(n), np.empty(n), np.empty((count, n))
     for s in range(len(part)):
-        part_s, loc_s, spread_s = part[s], loc[s], spread[s]
-        for i in range(n):
-            best[i] = -np.inf
-            first[i] = loc_s[i]
-            base[i] = spread_s[i]
-        for k in range(race.shape[1]):
-            race_k, label = race[s, k], float(k)
+        part_s, aim = part[s], uniform[s]
+        top[:] = -np.inf
+        for k in range(count):
+            row = weight[k]
+            row[:] = 0.0
+            for c in range(len(columns)):
+                b, column = coefs[s, k, c], columns[c]
+                for i in range(n):
+                    row[i] += b * column[i]
             for i in range(n):
-                key[i] = -fastmath.log(-fastmath.log(race_k[i]))
-                own[i] = first[i]
-                wide[i] = base[i]
-            for c in range(len(gate_x)):
-                b, row = gate_c[s, k, c], gate_x[c]
-                for i in range(n):
-                    key[i] += b * row[i]
-            for c in range(len(loc_x)):
-                b, row = loc_c[s, k, c], loc_x[c]
-                for i in range(n):
-                    own[i] += b * row[i]
-            for c in range(len(spread_x)):
-                b, row = spread_c[s, k, c], spread_x[c]
-                for i in range(n):
-                    wide[i] += b * row[i]
+                top[i] = max(top[i], row[i])
+        total[:] = 0.0
+        for k in range(count):
+            row = weight[k]
             for i in range(n):
-                ahead = key[i] > best[i]
-                best[i] = key[i] if ahead else best[i]
-                part_s[i] = label if ahead else part_s[i]
-                loc_s[i] = own[i] if ahead else loc_s[i]
-                spread_s[i] = wide[i] if ahead else spread_s[i]
+                row[i] = fastmath.exp(row[i] - top[i])
+            for i in range(n):
+                total[i] += row[i]
+                row[i] = total[i]
+        part_s[:] = 0
+        for k in range(count - 1):
+            row = weight[k]
+            for i in range(n):
+                part_s[i] += np.int32(aim[i] * total[i] >= row[i])
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
+def add_own(coefs, columns, part, total):
+    """Add to ``total`` (sample, obs) the linear predictor of the component that was chosen."""
+    for s in range(len(part)):
+        part_s, total_s = part[s], total[s]
+        for c in range(len(columns)):
+            own, column = coefs[s, :, c], columns[c]
+            for i in range(part_s.size):
+                total_s[i] += own[part_s[i]] * column[i]
 
 
 @njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
