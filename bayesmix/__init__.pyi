@@ -4,6 +4,7 @@ from . import errors as errors
 from . import plots as plots
 from . import priors as priors
 from . import scoring as scoring
+from .blocks.nets_mdn import MixtureDensityNetwork as MixtureDensityNetwork
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .inference.advi import ADVI as ADVI
@@ -14,8 +15,11 @@ from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE
 from .inference.nuts import NUTS as NUTS
 from .models.binomial_glm import BinomialGLM as BinomialGLM
+from .models.mdn import MDN as MDN
 from .models.experts import MixtureOfExperts as MixtureOfExperts
 from .models.piecewise import PiecewiseRegression as PiecewiseRegression
+from .optimizers import LBFGS as LBFGS
+from .optimizers import Adam as Adam
 from .priors import LKJ as LKJ
 from .priors import Exponential as Exponential
 from .priors import HalfCauchy as HalfCauchy

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 
 class BayesmixError(Exception):
@@ -31,7 +32,12 @@ class MissingCapability(BayesmixError, TypeError):
 
 
 class NotConverged(BayesmixError, RuntimeError):
-    """An optimisation or a sampler stopped before it could give an answer."""
+    """An optimisation or a sampler stopped before it could give an answer.
+
+    Where training of a network stopped, ``best`` holds the parameters of its best epoch by name.
+    """
+
+    best: Mapping[str, Any] | None = None
 
 
 class FitFileError(BayesmixError, ValueError):

@@ -39,9 +39,11 @@ class Design:
     columns
         The columns of the user's data that were read, unchanged; they are stored with the fit.
     target
-        Name of the observed variable.
+        Name of the observed variable, the first of several.
     state
         What the family needs to build a design for new rows; derived from ``columns``.
+    targets
+        Names of the observed variables where there may be several; empty means ``target`` alone.
     """
 
     arrays: Mapping[str, Array]
@@ -50,6 +52,12 @@ class Design:
     columns: pd.DataFrame
     target: str
     state: Any = field(default=None, repr=False)
+    targets: tuple[str, ...] = ()
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """Names of all observed variables."""
+        return self.targets or (self.target,)
 
     def rows(self, chosen: slice | Array) -> Design:
         """The same design for some of its rows."""
@@ -157,6 +165,20 @@ class HasTorch(Model):
         The second mapping holds parameters that are not maximised over but predicted given the
         others (group deviations); errors of the rest are the method's business.
         """
+
+
+class HasNetwork(HasTorch):
+    """Capability: a neural network, trained on standard units from random starts."""
+
+    entry: ClassVar[str] = "trainable"
+
+    @abstractmethod
+    def trainable(self, data: Any) -> Any:
+        """The network with its data, a ``Trainable`` (:mod:`bayesmix.blocks.trainable`)."""
+
+    @abstractmethod
+    def named(self, full: Params, design: Design) -> dict[str, Array]:
+        """The network's parameters in the shapes that a fit reports."""
 
 
 class HasEM(Model):

@@ -207,16 +207,17 @@ def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
         A column is called like a dimension of the result, or the response has a slash in its name.
     """
     taken = {*RESERVED, *(dim for named in dims.values() for dim in named)}
-    clash = [name for name in dict.fromkeys([*dims, design.target]) if name in taken]
+    clash = [name for name in dict.fromkeys([*dims, *design.observed]) if name in taken]
     clash += [name for name in design.columns.columns if name == "obs" and name not in clash]
     if clash:
         raise DataError(
             f"the result of a fit has a dimension called {listed(clash)}, so a column cannot be; "
             f"rename it, for example data.rename(columns={{{clash[0]!r}: {clash[0] + '_'!r}}})"
         )
-    if "/" in design.target:
+    slashed = [name for name in design.observed if "/" in name]
+    if slashed:
         raise DataError(
-            f"the response {design.target!r} has a slash in its name, which no variable of the "
+            f"the response {slashed[0]!r} has a slash in its name, which no variable of the "
             "result can have; rename the column"
         )
 
@@ -275,7 +276,7 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
                 "levels": json.dumps(levels.tolist()),
                 "ordered": int(bool(column.cat.ordered)),
             }
-        group = observed if name == design.target else constant
+        group = observed if name in design.observed else constant
         values = _plain(column)
         values = values.astype(str) if values.dtype == object else values
         group[str(name).replace("/", "÷")] = ("obs", values, attrs | {"name": str(name)})

@@ -13,9 +13,10 @@ import pkgutil
 import time
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from bayesmix import __version__, labels, priors, schema, specs, storage
+from bayesmix import __version__, labels, optimizers, priors, schema, specs, storage
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
@@ -109,7 +110,7 @@ def load(path: str | os.PathLike[str]) -> Fit:
         No file, a truncated or a foreign one, or one of another format.
     """
     tree = storage.read(path)
-    types = {**models(), **methods_by_class(), **_priors()}
+    types = {**models(), **methods_by_class(), **_values(priors), **_values(optimizers)}
     try:
         model = specs.from_json(tree.attrs["model"], types)
         method = specs.from_json(tree.attrs["method"], types)
@@ -154,11 +155,12 @@ def _discover(room: str, kind: type) -> dict[str, type]:
     return dict(sorted(found.items()))
 
 
-def _priors() -> dict[str, type]:
+def _values(room: ModuleType) -> dict[str, type]:
+    """The classes that a room defines: priors, optimisers."""
     return {
         name: value
-        for name, value in vars(priors).items()
-        if inspect.isclass(value) and value.__module__ == priors.__name__
+        for name, value in vars(room).items()
+        if inspect.isclass(value) and value.__module__ == room.__name__
     }
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayesmix.blocks import clusterwise, mixtures
+from bayesmix.blocks import clusterwise
+from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.ascent import best_runs
 from bayesmix.blocks.gated import Coefficients, Gated, Whitening
 from bayesmix.blocks.outcomes import Gaussian
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _LOOKED_AT = 500
 """Rows from which starts are made."""
-_TOLD_APART = 100
-"""Rows by which the experts of different draws are told apart."""
 _CLUSTERINGS = 50
 _SLOPE = 1e-5
 
@@ -130,23 +129,7 @@ def _bounds(model: MixtureOfExperts, name: str) -> tuple[float, float]:
 def relabel(model: MixtureOfExperts, params: Params, design: Design) -> tuple[Params, Array]:
     """Every sample's experts in the order that agrees best with the others' responsibilities."""
     n_samples = len(next(iter(params.values())))
-    step = max(1, design.n_obs // _TOLD_APART)
-    few = design.rows(slice(None, None, step))
-    size = max(1, 4_000_000 // (few.n_obs * model.n_experts))
-    order = np.tile(np.arange(model.n_experts), (n_samples, 1))
-    reference = None
-    for _ in range(2):
-        total = np.zeros((few.n_obs, model.n_experts))
-        for start in range(0, n_samples, size):
-            chunk = slice(start, start + size)
-            some = {name: value[chunk] for name, value in params.items()}
-            found = mixtures.responsibilities(*model.log_parts(some, few))
-            reference = found[0] if reference is None else reference
-            order[chunk] = mixtures.best_match(reference, found)
-            total += np.take_along_axis(found, order[chunk][:, None, :], 2).sum(axis=0)
-        reference = total / n_samples
-        if (order == np.arange(model.n_experts)).all():
-            break
+    order = agreed_order(model, params, design)
     aligned = _reordered(params, order)
     centre = design.arrays["X"].mean(axis=0)
     loc = design.state.linear[0].gather(aligned, (n_samples, model.n_experts)) @ centre
@@ -163,8 +146,4 @@ def ordered(model: MixtureOfExperts, params: Params, design: Design) -> dict[str
 
 
 def _reordered(params: Params, order: Array) -> dict[str, Array]:
-    found = {}
-    for name, value in params.items():
-        index = order.reshape(*order.shape, *[1] * (value.ndim - 2))
-        found[name] = np.take_along_axis(value, index, axis=1)
-    return found
+    return {name: taken(value, order) for name, value in params.items()}

@@ -175,7 +175,7 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     """
     kernel = model.kernel(design) if isinstance(model, HasKernel) else None
     if kernel is not None:
-        return _of_kernel(kernel)
+        return of_kernel(kernel)
     key = _key(model, design, jacobian)
     code, density, expansion = _callbacks(key) or _compile(model, design, jacobian, key)
     arrays = tuple(_input(design, *entry) for entry in code.inputs)
@@ -194,7 +194,7 @@ def _kernel_key(function: Any, layout: tuple[tuple[str, int], ...]) -> str:
     return "kernel-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _of_kernel(kernel: Kernel) -> Target:
+def of_kernel(kernel: Kernel) -> Target:
     """The target of a hand-written loop: nothing to differentiate or transform."""
     sizes = tuple((name, int(np.prod(shape))) for name, shape in kernel.variables)
     n_dim = sum(size for _, size in sizes)

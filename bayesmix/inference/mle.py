@@ -9,7 +9,9 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix.blocks.optimum import Climb, best_of, climb, curvature, jacobian
-from bayesmix.protocols import Array, Design, HasTorch, Method, Posterior, Report
+from bayesmix.errors import SpecError
+from bayesmix.inference.training import Recipe, fit_network
+from bayesmix.protocols import Array, Design, HasNetwork, HasTorch, Method, Posterior, Report
 from bayesmix.specs import check_count, check_number
 
 ADVICE = (
@@ -36,6 +38,16 @@ class MLE(Method):
         Quasi-Newton steps of each start.
     tolerance
         Largest gradient entry of the objective, in log-likelihood units, that counts as converged.
+    optimizer
+        Of networks: :class:`bayesmix.LBFGS` or :class:`bayesmix.Adam`; ``"auto"`` takes the first
+        up to 50,000 rows. Networks are trained on standard units, which their parameters are freed
+        of afterwards, exactly; they have no standard errors, and ``max_iter`` and ``tolerance``
+        are not for them.
+    device
+        Where a network is trained: ``"auto"``, ``"cpu"``, ``"cuda"``.
+    checkpoint
+        A file that training with Adam writes after every epoch. The same call goes on from there,
+        and ends with the parameters that it would have ended with.
 
     References
     ----------
@@ -45,6 +57,9 @@ class MLE(Method):
     restarts: int = 3
     max_iter: int = 500
     tolerance: float = 1e-5
+    optimizer: Any = "auto"
+    device: str = "auto"
+    checkpoint: str | None = None
     requires: ClassVar[type] = HasTorch
     name: ClassVar[str] = "mle"
 
@@ -53,9 +68,22 @@ class MLE(Method):
         check_count("MLE", "max_iter", self.max_iter)
         tolerance = check_number("MLE", "tolerance", self.tolerance, low=0, strict=True)
         object.__setattr__(self, "tolerance", tolerance)
+        _ = self.recipe
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a network is trained."""
+        return Recipe(self.optimizer, self.restarts, self.device, self.checkpoint)
 
     def run(self, model: HasTorch, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Maximise from every start and keep the best."""
+        if isinstance(model, HasNetwork):
+            return fit_network(self.recipe, model, design, seed, progress)
+        if (self.optimizer, self.device, self.checkpoint) != ("auto", "auto", None):
+            raise SpecError(
+                "MLE: optimizer, device and checkpoint are for networks; "
+                f"{type(model).__name__} is fitted by Newton's method"
+            )
         generator = random.stream(seed, "init")
         objective = _Objective(model.torch_module(design))
         starts = [objective.start(generator, first=i == 0) for i in range(self.restarts)]

@@ -1,0 +1,78 @@
+"""Columns of a table as a network takes them: numbers as they are, labels as indicators."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from bayesmix import schema
+from bayesmix.errors import DataError, listed
+from bayesmix.protocols import Array
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns and, of those that hold labels, the levels; None marks numbers."""
+
+    names: tuple[str, ...]
+    levels: tuple[tuple[str, ...] | None, ...]
+
+    @classmethod
+    def of(cls, names: Sequence[str], table: pd.DataFrame) -> Columns:
+        """Read the levels off training data."""
+        checked = schema.columns(table, list(names))
+        return cls(tuple(names), tuple(_levels(checked[name]) for name in names))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A label for each number that the network sees, such as ``kind[a]``."""
+        found: list[str] = []
+        for name, levels in zip(self.names, self.levels, strict=True):
+            found += [name] if levels is None else [f"{name}[{level}]" for level in levels]
+        return tuple(found)
+
+    def values(self, table: pd.DataFrame) -> Array:
+        """The numbers (obs, input) of a table.
+
+        Raises
+        ------
+        DataError
+            A column is missing, not finite, of another kind than in training, or has new labels.
+        """
+        checked = schema.columns(table, list(self.names))
+        parts = [
+            _numbers(checked[name]) if levels is None else _indicators(checked[name], levels)
+            for name, levels in zip(self.names, self.levels, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+
+def _levels(column: pd.Series) -> tuple[str, ...] | None:
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return tuple(column.cat.remove_unused_categories().cat.categories.astype(str))
+    if column.dtype.kind in "iufb":
+        return None
+    return tuple(sorted(set(column.astype(str))))
+
+
+def _numbers(column: pd.Series) -> Array:
+    if column.dtype.kind not in "iufb":
+        raise DataError(
+            f"column {str(column.name)!r} held numbers in training and holds {column.dtype} here"
+        )
+    return column.to_numpy(dtype=float)[:, None]
+
+
+def _indicators(column: pd.Series, levels: tuple[str, ...]) -> Array:
+    texts = column.astype(str)
+    unknown = sorted(set(texts) - set(levels))
+    if unknown:
+        raise DataError(
+            f"column {str(column.name)!r} has labels that training did not see: {listed(unknown)}; "
+            f"known: {listed(levels)}"
+        )
+    codes = pd.Categorical(texts, categories=list(levels)).codes
+    return np.eye(len(levels))[codes]

@@ -1,0 +1,170 @@
+"""A network with its data in standard units: what training works on, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bayesmix.blocks.network import ACTIVATIONS, Network, Units, in_raw_units, units_of
+from bayesmix.blocks.target import Target, of_kernel
+from bayesmix.errors import DataError, listed
+from bayesmix.priors import LOG_2PI, Normal
+from bayesmix.protocols import Array, Design, Kernel
+
+_SLOPE = 2.0
+"""Spread of the first layer's weights at a start, inputs having unit scale."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trainable:
+    """Inputs (obs, input) and targets (obs, output) of unit scale, and a network for them.
+
+    Parameters
+    ----------
+    network
+        On standard units; its ``floor`` is not used, :attr:`floors` (output,) are.
+    units
+        What was taken off and divided by.
+    """
+
+    network: Network
+    units: Units
+    floors: Array
+    x: Array
+    y: Array
+
+    @classmethod
+    def of(cls, network: Network, x: Array, y: Array) -> Trainable:
+        """Standardise.
+
+        Raises
+        ------
+        DataError
+            A target is constant, or there are fewer than two rows.
+        """
+        if len(x) < 2:
+            raise DataError(f"a network needs at least two rows, got {len(x)}")
+        flat = np.flatnonzero(np.ptp(y, axis=0) == 0)
+        if flat.size:
+            raise DataError(
+                f"target number {listed([str(i + 1) for i in flat])} has the same value in every "
+                "row, so there is no density to learn; drop it"
+            )
+        units = units_of(network, x, y)
+        wide = network.fixed_scale / float(units.y_scale[0])
+        return cls(
+            replace(network, fixed_scale=wide if network.noise == "fixed" else 1.0),
+            units, network.floor / units.y_scale, (x - units.x_mean) / units.x_scale,
+            (y - units.y_mean) / units.y_scale,
+        )  # fmt: skip
+
+    @property
+    def n_free(self) -> int:
+        """Number of parameters."""
+        return sum(int(np.prod(shape)) for shape in self.network.shapes.values())
+
+    @property
+    def log_volume(self) -> float:
+        """What a row's log density on the data as they are falls short of that on these units."""
+        return float(np.log(self.units.y_scale).sum())
+
+    def start(self, rng: np.random.Generator) -> Array:
+        """Random parameters as one vector: units that bend where the data are.
+
+        Weights and biases of the first layer put the bend of each unit at a row taken at random;
+        heads start with locs at targets taken at random and scales of about one half.
+        """
+        found, h = {}, self.x[rng.choice(len(self.x), min(len(self.x), 1000), replace=False)]
+        shapes = self.network.shapes
+        for number, units in enumerate(self.network.hidden, start=1):
+            w = rng.normal(0, _SLOPE / np.sqrt(h.shape[1]), (units, h.shape[1]))
+            at = h[rng.integers(len(h), size=units)]
+            found |= {f"hidden_{number}_weight": w, f"hidden_{number}_bias": -(w * at).sum(axis=1)}
+            h = np.tanh(h @ w.T + found[f"hidden_{number}_bias"])
+        for name in self.network.heads_present:
+            shape = shapes[f"{name}_weight"]
+            spread = (1.0 if name == "loc" else 0.5) / np.sqrt(shape[-1])
+            found[f"{name}_weight"] = rng.normal(0, spread, shape)
+            found[f"{name}_bias"] = rng.normal(0, 0.1, shape[:-1])
+        found["loc_bias"] = self.y[rng.integers(len(self.y), size=self.network.components)]
+        if "scale_bias" in found:
+            found["scale_bias"] = found["scale_bias"] - 0.5
+        return np.concatenate([np.ravel(found[name]) for name in shapes])
+
+    def split(self, flat: Array) -> dict[str, Array]:
+        """A vector (..., n_free) cut into parameters of their full shapes."""
+        found, position = {}, 0
+        for name, shape in self.network.shapes.items():
+            size = int(np.prod(shape))
+            part = flat[..., position : position + size]
+            found[name] = part.reshape(*flat.shape[:-1], *shape)
+            position += size
+        return found
+
+    def raw(self, flat: Array) -> dict[str, Array]:
+        """The parameters that give the same density on the data as they are."""
+        return in_raw_units(self.network, self.split(flat), self.units)
+
+    def likelihood(self, rows: Array | slice = slice(None), decay: float = 0.0) -> Target:
+        """Log-likelihood of some rows, less ``decay`` / 2 times the sum of squared weights."""
+        precision = np.concatenate(
+            [
+                np.full(int(np.prod(shape)), np.sqrt(decay) if name.endswith("weight") else 0.0)
+                for name, shape in self.network.shapes.items()
+            ]
+        )
+        prior = np.stack([np.zeros(self.n_free), precision])
+        variables = (("weights", (self.n_free,)),)
+        arrays = _arrays(self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0)
+        return of_kernel(_kernel(arrays, variables))
+
+
+def kernel_of(network: Network, design: Design, priors: Mapping[str, Normal]) -> Kernel:
+    """The compiled log joint density with its arrays."""
+    shapes, constant = network.shapes, 0.0
+    columns = []
+    for name, prior in priors.items():
+        size = int(np.prod(shapes[name]))
+        columns.append(np.tile([[prior.loc], [1 / prior.scale]], (1, size)))
+        constant -= size * (np.log(prior.scale) + 0.5 * LOG_2PI)
+    floors = np.full(network.outputs, network.floor)
+    prior = np.concatenate(columns, axis=1)
+    x, y = design.arrays["X"], design.arrays["Y"]
+    variables = tuple((name, shapes[name]) for name in priors)
+    return _kernel(_arrays(network, x, y, floors, prior, constant), variables)
+
+
+def _kernel(
+    arrays: tuple[Array, ...], variables: tuple[tuple[str, tuple[int, ...]], ...]
+) -> Kernel:
+    from bayesmix.blocks import network_kernel
+
+    return Kernel(network_kernel.log_joint, arrays, variables)
+
+
+def _arrays(
+    network: Network, x: Array, y: Array, floors: Array, prior: Array, constant: float
+) -> tuple[Array, ...]:
+    """What the compiled loop reads, in its order."""
+    k, d = network.components, network.outputs
+    shapes = network.shapes
+    rows = [
+        int(np.prod(shapes[f"{name}_bias"])) if f"{name}_bias" in shapes else 0
+        for name in ("logit", "loc", "scale", "tril")
+    ]
+    own = np.arange(k)[:, None]
+    which = {"isotropic": own + np.zeros(d, dtype=int), "isotropic-shared": np.zeros((k, d))}
+    which |= {"fixed": np.zeros((k, d))}
+    index = which.get(network.noise, own * d + np.arange(d)).astype(np.int64)
+    settings = [float(ACTIVATIONS.index(network.activation)), network.fixed_scale, constant]
+    scale_floors = np.empty(int(index.max()) + 1)
+    scale_floors[index] = floors  # components that share a scale share its floor
+    return (
+        np.ascontiguousarray(y.T, dtype=float), np.ascontiguousarray(x.T, dtype=float),
+        np.array([network.inputs, *network.hidden], dtype=np.int64),
+        np.array(rows, dtype=np.int64), np.ascontiguousarray(index),
+        np.array(network.pairs, dtype=np.int64).reshape(-1, 2), scale_floors,
+        np.array(settings), np.ascontiguousarray(prior),
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""Maximum likelihood for networks: which optimiser, how many starts, what is reported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from bayesmix import rng as random
+from bayesmix import schema, specs
+from bayesmix.blocks import checkpoint, network_climb
+from bayesmix.blocks.trainable import Trainable
+from bayesmix.errors import SpecError
+from bayesmix.optimizers import LBFGS, Adam
+from bayesmix.protocols import Array, Design, HasNetwork, Posterior, Report
+
+_MANY = 50_000
+"""Rows from which on full-batch steps cost more than they are worth."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a method's fields say about training; ``restarts`` networks are begun, one is kept."""
+
+    optimizer: LBFGS | Adam | str
+    restarts: int
+    device: str
+    checkpoint: str | None
+
+    def __post_init__(self) -> None:
+        if not (self.optimizer == "auto" or isinstance(self.optimizer, (LBFGS, Adam))):
+            raise SpecError(
+                "optimizer must be 'auto', LBFGS(...) or Adam(...), such as "
+                f"Adam(batch_size=512), got {self.optimizer!r}"
+            )
+        if not isinstance(self.device, str):
+            raise SpecError(f"device must be 'auto', 'cpu' or 'cuda', got {self.device!r}")
+        if self.checkpoint is not None and not isinstance(self.checkpoint, str):
+            raise SpecError(f"checkpoint must be a path as text, got {self.checkpoint!r}")
+
+    def chosen(self, n_obs: int) -> LBFGS | Adam:
+        """The optimiser for that many rows.
+
+        Raises
+        ------
+        SpecError
+            A GPU or a checkpoint is asked for where steps are quasi-Newton.
+        """
+        if isinstance(self.optimizer, (LBFGS, Adam)):
+            found = self.optimizer
+        elif n_obs > _MANY or self.device not in ("auto", "cpu") or self.checkpoint:
+            found = Adam(batch_size=4096, epochs=30, patience=5) if n_obs > _MANY else Adam()
+        else:
+            found = LBFGS()
+        if isinstance(found, LBFGS) and self.device not in ("auto", "cpu"):
+            raise SpecError(f"LBFGS runs on the CPU; for device={self.device!r} use Adam(...)")
+        if isinstance(found, LBFGS) and self.checkpoint:
+            raise SpecError("LBFGS takes seconds and keeps no checkpoint; use Adam(...) with one")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Networks that were trained: raw parameters of each, and what became of the objective."""
+
+    params: list[dict[str, Array]]
+    stats: dict[str, Array]
+    dims: dict[str, tuple[str, ...]]
+
+
+def fit_network(
+    recipe: Recipe, model: HasNetwork, design: Design, seed: int, progress: Report
+) -> Posterior:
+    """Train one network from several starts and keep the best."""
+    model.require_outcome(design)
+    runs = train(recipe, model, design, [None], seed, progress)
+    attrs = {"engine": "point", "objective": "nll", "network": 1}
+    params = model.named(runs.params[0], design)
+    attrs["n_parameters"] = sum(int(np.size(value)) for value in params.values())
+    stats = {name: value[..., 0] if runs.dims[name][-1:] == ("member",) else value
+             for name, value in runs.stats.items()}  # fmt: skip
+    dims = {name: tuple(d for d in dims if d != "member") for name, dims in runs.dims.items()}
+    return Posterior(params, stats, dims, sampled=False, attrs=attrs)
+
+
+def train(
+    recipe: Recipe,
+    model: HasNetwork,
+    design: Design,
+    members: list[Array | None],
+    seed: int,
+    progress: Report,
+) -> Runs:
+    """Train a network for each member, on its own rows; None stands for all rows.
+
+    One member is begun ``restarts`` times and the best kept; several are trained side by side.
+    """
+    task = model.trainable(design)
+    optimizer = recipe.chosen(design.n_obs)
+    if isinstance(optimizer, LBFGS):
+        return _full_batch(recipe, optimizer, task, members, seed, progress)
+    key = json.dumps([specs.to_json(model), schema.hash_frame(design.columns), seed,
+                      asdict(optimizer), len(members), recipe.restarts])  # fmt: skip
+    return _stochastic(recipe, optimizer, task, members, seed, progress, key)
+
+
+def _starts(task: Trainable, recipe: Recipe, n_members: int, seed: int) -> list[Array]:
+    count = n_members if n_members > 1 else recipe.restarts
+    return [task.start(random.stream(seed, f"init {i}")) for i in range(count)]
+
+
+def _full_batch(
+    recipe: Recipe,
+    optimizer: LBFGS,
+    task: Trainable,
+    members: list[Array | None],
+    seed: int,
+    progress: Report,
+) -> Runs:
+    n, starts = len(task.x), _starts(task, recipe, len(members), seed)
+    steps = optimizer.max_iter
+    decay = optimizer.weight_decay * n
+
+    def report(share: float) -> None:
+        progress("train", share)
+
+    if len(members) == 1:
+        found = network_climb.train(task.likelihood(decay=decay), n, starts, steps, report)
+        runs, ends = found[:1], np.array([run.nll for run in found])
+    else:
+        runs = network_climb.train_members(
+            [task.likelihood(slice(None) if rows is None else rows, decay) for rows in members],
+            [n if rows is None else len(rows) for rows in members], starts, steps, report,
+        )  # fmt: skip
+        ends = np.empty(0)
+    progress("train", 1.0)
+    longest = max(len(run.trace) for run in runs)
+    traces = [np.pad(run.trace, (0, longest - len(run.trace)), mode="edge") for run in runs]
+    stats = {
+        "nll": np.stack(traces, axis=1) + task.log_volume,
+        "train_nll": np.array([run.nll for run in runs]) + task.log_volume,
+    }
+    dims: dict[str, tuple[str, ...]] = {"nll": ("iteration", "member"), "train_nll": ("member",)}
+    if ends.size > 1:
+        stats["start_nll"], dims["start_nll"] = ends + task.log_volume, ("restart",)
+    return Runs([task.raw(run.point) for run in runs], stats, dims)
+
+
+def _stochastic(
+    recipe: Recipe,
+    optimizer: Adam,
+    task: Trainable,
+    members: list[Array | None],
+    seed: int,
+    progress: Report,
+    key: str,
+) -> Runs:
+    from bayesmix.blocks import nets_training as nets
+
+    held, kept = _split(len(task.x), optimizer.validation, seed)
+    rows = _member_rows(members, kept)
+    device = nets.device_of(recipe.device)
+    training = nets.Training(task, optimizer, rows, held, device, seed)
+    state = _state(recipe, key) or nets.State.at(
+        np.stack(_starts(task, recipe, len(members), seed)).astype(
+            np.float64 if optimizer.double else np.float32
+        )
+    )
+
+    def report(now: nets.State) -> None:
+        loss = float(now.held_out[-1].min()) + task.log_volume
+        progress(f"train, NLL {loss:.3f}", now.epoch / optimizer.epochs)
+        if recipe.checkpoint:
+            checkpoint.write(recipe.checkpoint, _digest(key), vars(now))
+
+    keep = 1 if len(members) == 1 else None
+    state = nets.train(training, state, keep=keep, report=report)
+    if keep and len(state.point) > 1:
+        state = state.kept(np.argsort(state.best_nll)[:1])
+    progress("train", 1.0)
+    best = state.best_epoch - 1
+    at = (best, np.arange(len(best)))
+    stats = {"nll": state.train + task.log_volume, "train_nll": state.train[at] + task.log_volume}
+    dims: dict[str, tuple[str, ...]] = {"nll": ("iteration", "member"), "train_nll": ("member",)}
+    if len(held):
+        stats |= {
+            "held_out_nll": state.held_out + task.log_volume,
+            "validation_nll": state.held_out[at] + task.log_volume,
+        }
+        dims |= {"held_out_nll": ("iteration", "member"), "validation_nll": ("member",)}
+    return Runs([task.raw(point.astype(float)) for point in state.best], stats, dims)
+
+
+def _split(n: int, share: float, seed: int) -> tuple[Array, Array]:
+    """Rows held out, and the others."""
+    order = random.stream(seed, "validation").permutation(n)
+    count = min(round(share * n), n - 2)
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
+def _member_rows(members: list[Array | None], kept: Array) -> Array:
+    """Training rows of all members (row,), or where they differ of each (member, row)."""
+    if all(rows is None for rows in members):
+        return kept
+    allowed = set(kept.tolist())
+    own = [kept if rows is None else np.array([r for r in rows if r in allowed]) for rows in members]
+    least = min(len(rows) for rows in own)
+    return np.stack([rows[:least] for rows in own])
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _state(recipe: Recipe, key: str) -> object:
+    from bayesmix.blocks.nets_training import State
+
+    if recipe.checkpoint is None:
+        return None
+    held = checkpoint.read(recipe.checkpoint, _digest(key))
+    if held is None:
+        return None
+    return State(**{k: int(v) if k in ("epoch", "step") else v for k, v in held.items()})
