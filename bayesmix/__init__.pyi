@@ -10,6 +10,7 @@ from .comparison import compare as compare
 from .inference.advi import ADVI as ADVI
 from .inference.dadvi import DADVI as DADVI
 from .inference.em import EM as EM
+from .inference.ensemble import Ensemble as Ensemble
 from .inference.laplace import Laplace as Laplace
 from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE

@@ -18,9 +18,14 @@ from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, ma
 from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
 from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
 from bayesmix.errors import DataError, NoDraws, SpecError, suggestion
-from bayesmix.schema import estimates, is_sampled
+from bayesmix.schema import estimates, is_sampled, judged
 
 COLUMNS = ("rhat", "ess_bulk", "ess_tail", "mcse_mean", "mcse_sd", "geweke")
+OF_FUNCTIONS = (
+    "R-hat and effective sample size are of functions, the predictive mean, sd and log density at "
+    "some rows: a network's hidden units can change places and signs, so its weights, one by one, "
+    "mean nothing."
+)
 NO_CHAINS = {
     "independent": (
         "R-hat, effective sample size and Geweke's scores are about Markov chains. These draws are "
@@ -143,6 +148,7 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
         run = read_run(tree)
         found = made((*MCMC_CHECKS, *MIXTURE_CHECKS), run)
         notes = (*model_notes, *unrecorded(run, found))
+        notes = (*notes, *([OF_FUNCTIONS] if "functions" in tree.children else []))
         return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
     found = made(OPTIMUM_CHECKS if engine == "point" else APPROXIMATION_CHECKS, tree)
     return Diagnosis(engine, found, (*model_notes, NO_CHAINS[engine]))
@@ -172,7 +178,7 @@ def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> p
     """
     if not all(0 < q < 1 for q in quantiles):
         raise SpecError(f"quantiles must lie in (0, 1), got {tuple(quantiles)}")
-    engine, group = engine_of(tree), estimates(tree)
+    engine, group = engine_of(tree), judged(tree)
     if engine == "point" and "member" not in group.dims:
         return _point_summary(tree)
     labels, draws = labelled_draws(group)

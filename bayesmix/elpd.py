@@ -237,7 +237,7 @@ def named(fit: Fit, rows: Sequence[int] | Array) -> str:
     """Rows by position and predictors: ``row 12 (edu=Doctorate, sex=0)``."""
     chosen = fit.data.iloc[list(rows[:_NAMED_ROWS])]
     predictors = fit.model.new_design(chosen, fit.design).columns
-    kept = [column for column in predictors if column != fit.design.target][:_NAMED_COLUMNS]
+    kept = [column for column in predictors if column not in fit.design.observed][:_NAMED_COLUMNS]
     names = []
     for row, values in zip(rows, predictors[kept].astype(object).to_numpy(), strict=False):
         known = ", ".join(f"{k}={_short(v)}" for k, v in zip(kept, values, strict=True))

@@ -25,6 +25,9 @@ def aligned(posterior: Posterior, model: Model, design: Design) -> Posterior:
     """
     if not isinstance(model, HasComponents):
         return posterior
+    if posterior.members:
+        params, _ = model.relabel(posterior.params, design)
+        return replace(posterior, params=dict(params))
     if not posterior.sampled:
         return _aligned_point(posterior, model, design)
     lead = next(iter(posterior.params.values())).shape[:2]

@@ -247,6 +247,24 @@ class HasModes(HasPyMC):
         """Values of PyMC's free variables near the best modes known, best first, no sample axis."""
 
 
+@dataclass(frozen=True)
+class Guide:
+    """A Gaussian without correlations over PyMC's free variables: means and spreads by name."""
+
+    mean: dict[str, Array]
+    spread: dict[str, Array]
+
+
+class HasGuides(HasPyMC):
+    """Capability: approximations to begin variational inference at, where others collapse."""
+
+    entry: ClassVar[str] = "guides"
+
+    @abstractmethod
+    def guides(self, data: Any, rng: np.random.Generator) -> list[Guide]:
+        """Rough Gaussian approximations; no sample axis."""
+
+
 class HasComponents(Model):
     """Capability: a mixture. Components run along the last axis."""
 
@@ -296,6 +314,8 @@ class Posterior:
         Objective traces of an optimiser behind draws (ELBO), and scalars.
     errors
         Standard errors of a point estimate, under the parameters' names.
+    members
+        True where several points lead with an axis ``member``, which then ``sampled`` excludes.
     """
 
     params: dict[str, Array]
@@ -306,6 +326,7 @@ class Posterior:
     fit_stat_dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     errors: dict[str, Array] = field(default_factory=dict[str, Array])
     attrs: dict[str, Any] = field(default_factory=dict[str, Any])
+    members: bool = False
 
 
 Report = Callable[[str, float], None]

@@ -75,6 +75,23 @@ class Fit:
         """The training data as the model sees them."""
         return self.model.design(self.data)
 
+    @property
+    def target(self) -> str:
+        """The observed variable's name.
+
+        Raises
+        ------
+        MissingCapability
+            There are several.
+        """
+        names = self.design.observed
+        if len(names) > 1:
+            raise MissingCapability(
+                f"this is about one target, and the fit has {len(names)} ({', '.join(names)}); "
+                "sample(), predict() and log_density() are for several"
+            )
+        return names[0]
+
     def summary(self, quantiles: Sequence[float] = (0.05, 0.95)) -> pd.DataFrame:
         """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate."""
         from bayesmix import diagnostics
@@ -127,11 +144,14 @@ class Fit:
         repeats = -(-_OUTCOMES // _n_samples(params))
         samples = np.tile(np.arange(_n_samples(params)), repeats)
         outcome = self._simulate(_picked(params, samples), design, self.seed, "predict", first)
-        outcome = outcome[design.target]
+        names = design.observed
+        several = ("output",) if len(names) > 1 else ()
+        drawn = np.stack([outcome[n] for n in names], axis=2) if several else outcome[names[0]]
+        quantiles = np.quantile(drawn, levels, axis=0)
         rows = {
-            "mean": (("obs",), mean.mean(axis=0)),
-            "sd": (("obs",), np.sqrt(variance.mean(axis=0) + mean.var(axis=0))),
-            "quantile_of_target": (("quantile", "obs"), np.quantile(outcome, levels, axis=0)),
+            "mean": (("obs", *several), mean.mean(axis=0)),
+            "sd": (("obs", *several), np.sqrt(variance.mean(axis=0) + mean.var(axis=0))),
+            "quantile_of_target": (("quantile", "obs", *several), quantiles),
         }
         for name, curve in self.model.curves(params, design).items():
             dims = self._curve_dims(curve)
@@ -140,16 +160,18 @@ class Fit:
         return rows
 
     def _curve_dims(self, curve: Array) -> tuple[str, ...]:
-        """Dims of a curve (sample, obs) or, in a mixture, (sample, obs, component)."""
-        return ("obs", self._mixture().component) if curve.ndim == 3 else ("obs",)
+        """Dims of a curve after its samples: by component in a mixture, by output of several."""
+        if curve.ndim == 2:
+            return ("obs",)
+        return ("obs", self._mixture().component, "output")[: curve.ndim - 1]
 
     def _components(self, variables: Iterable[tuple[tuple[str, ...], Array]]) -> dict[str, Any]:
         """Labels of the components, where some variable has them."""
         if not isinstance(self.model, HasComponents):
             return {}
-        dim = self.model.component
-        used = any(dim in dims for dims, _ in variables)
-        return {dim: list(self.design.coords[dim])} if used else {}
+        used = {dim for dims, _ in variables for dim in dims}
+        known = (self.model.component, "output")
+        return {dim: list(self.design.coords[dim]) for dim in known if dim in used}
 
     def _n_parts(self) -> int:
         """Number of components of a mixture."""
@@ -235,15 +257,15 @@ class Fit:
             The target is text, not numbers.
         """
         values = check_values(at)
-        if self.data[self.design.target].dtype.kind not in "iufb":
+        if self.data[self.target].dtype.kind not in "iufb":
             raise DataError(
-                f"the target {self.design.target!r} is text, so it has no density over numbers; "
+                f"the target {self.target!r} is text, so it has no density over numbers; "
                 "use predict() or curves() for the probability of its labels"
             )
-        rows = schema.frame(new_data).drop(columns=self.design.target, errors="ignore")
+        rows = schema.frame(new_data).drop(columns=self.target, errors="ignore")
         index = np.repeat(np.arange(len(rows)), len(values))
         table = rows.iloc[index].reset_index(drop=True)
-        table[self.design.target] = np.tile(values, len(rows))
+        table[self.target] = np.tile(values, len(rows))
         density = np.exp(self.log_density(table).to_numpy()).reshape(len(rows), len(values))
         coords = {"obs": np.arange(len(rows)), "at": values}
         return xr.DataArray(density, coords, ("obs", "at"), name="density")
@@ -262,7 +284,7 @@ class Fit:
             Dims (quantile, obs), in units of the target.
         """
         levels = check_levels(quantiles)
-        model = self._mixture("conditional_quantiles()")
+        model, _ = self._mixture("conditional_quantiles()"), self.target
         design, params = self._at(new_data)
         parts = [
             np.stack([bisected(model, params, part, level) for level in levels])

@@ -225,7 +225,7 @@ def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
 def build_tree(result: Posterior, model: Model, design: Design) -> xr.DataTree:
     """Lift a method's arrays to the labelled tree of DESIGN, section 5."""
     dims = model.dims(design)
-    lead = SAMPLE_DIMS if result.sampled else ()
+    lead = SAMPLE_DIMS if result.sampled else ("member",) if result.members else ()
     groups: dict[str, xr.Dataset] = {}
     main, stats = ("posterior", "sample_stats") if result.sampled else ("estimate", "fit_stats")
     groups[main] = _dataset(result.params, dims, design.coords, lead)
@@ -317,6 +317,11 @@ def is_sampled(tree: xr.DataTree) -> bool:
 def estimates(tree: xr.DataTree) -> xr.Dataset:
     """The reported parameters, whichever group holds them."""
     return tree["posterior" if is_sampled(tree) else "estimate"].to_dataset()
+
+
+def judged(tree: xr.DataTree) -> xr.Dataset:
+    """What summaries and chains are about: functions where a network has them, else parameters."""
+    return tree["functions"].to_dataset() if "functions" in tree.children else estimates(tree)
 
 
 def draws(tree: xr.DataTree) -> dict[str, Array]:

@@ -237,7 +237,7 @@ def pointwise_scores(
     check_count("scoring", "draws", draws, low=2)
     seed = random.check_seed(fit.seed if seed is None else seed)
     outcomes = _outcomes(fit, data)
-    drawn = fit.sample(data, draws=draws, seed=seed)[fit.design.target].to_numpy()
+    drawn = fit.sample(data, draws=draws, seed=seed)[fit.target].to_numpy()
     columns: dict[str, Any] = {
         "outcome": outcomes,
         "log_score": fit.log_density(data).to_numpy(),
@@ -311,7 +311,7 @@ def _line(values: pd.Series, best: str) -> dict[str, Any]:
 def _outcomes(fit: Fit, data: Any) -> Array:
     """The observed outcome as numbers."""
     table = fit.data if data is None else schema.frame(data)
-    target = fit.design.target
+    target = fit.target
     if target not in table.columns:
         raise DataError(f"these rows cannot be scored: give the outcome {target!r}")
     column = table[target]

@@ -16,7 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bayesmix import __version__, labels, optimizers, priors, schema, specs, storage
+import xarray as xr
+
+from bayesmix import __version__, functions, labels, optimizers, priors, schema, specs, storage
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
@@ -93,6 +95,9 @@ def fit(
             chosen.run(model, design, seed=seed, progress=report), model, design
         )
     tree = schema.build_tree(posterior, model, design)
+    in_function_space = functions.of(posterior, model, design)
+    if in_function_space is not None:
+        tree[functions.GROUP] = xr.DataTree(in_function_space)
     tree.attrs.update(attrs, wall_seconds=time.perf_counter() - start)
     found = Fit(model, chosen, tree)
     found.__dict__["design"] = design

@@ -43,6 +43,7 @@ def branches() -> pd.DataFrame:
 
 EXAMPLES: Mapping[str, tuple[Model, pd.DataFrame]] = {
     "BinomialGLM": (bm.BinomialGLM(FORMULA), people()),
+    "MDN": (bm.MDN(("x", "kind"), "y", 2, hidden=(3,)), branches()),
     "MixtureOfExperts": (
         bm.MixtureOfExperts("y ~ x + kind", 2, gate="x", scale="constant"),
         branches(),
@@ -53,6 +54,7 @@ CHEAP: Mapping[str, Method] = {
     "advi": bm.ADVI(steps=100, draws=60),
     "dadvi": bm.DADVI(draws=60),
     "em": bm.EM(restarts=3),
+    "ensemble": bm.Ensemble(bm.MLE(restarts=1), members=2),
     "laplace": bm.Laplace(draws=60, restarts=1),
     "map": bm.MAP(restarts=1),
     "mle": bm.MLE(restarts=1),

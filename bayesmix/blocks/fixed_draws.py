@@ -82,23 +82,31 @@ class FixedDraws:
 
     def __call__(self, x: Array) -> tuple[float, Array]:
         """The ELBO and its gradient."""
-        factor = self._factor(x)
         mean = self.mode.point + self.mode.factor @ x[: self.n]
-        values, gradients = self.density.log_densities(mean + self.draws @ factor.T)
-        volume = x[self.n : 2 * self.n].sum() + (
-            np.linalg.slogdet(self.mode.factor)[1] if self.full else np.log(self.spread).sum()
-        )
-        value = float(values.mean() + volume + 0.5 * self.n * (1 + LOG_2PI))
+        half_log = 0.5 * self.n * (1 + LOG_2PI)
+        if not self.full:
+            scale = self.spread * np.exp(x[self.n :])
+            values, gradients = self.density.log_densities(mean + self.draws * scale)
+            by_mean = self.mode.factor.T @ gradients.mean(axis=0)
+            by_scale = (gradients * self.draws).mean(axis=0) * scale + 1
+            value = float(values.mean() + np.log(scale).sum() + half_log)
+            return value, np.concatenate([by_mean, by_scale])
+        values, gradients = self.density.log_densities(mean + self.draws @ self._factor(x).T)
+        volume = x[self.n : 2 * self.n].sum() + np.linalg.slogdet(self.mode.factor)[1]
+        value = float(values.mean() + volume + half_log)
         by_mean = self.mode.factor.T @ gradients.mean(axis=0)
         outer = gradients.T @ self.draws / len(self.draws)
-        if not self.full:
-            return value, np.concatenate([by_mean, np.diag(outer) * np.diag(factor) + 1])
         inner = self.mode.factor.T @ outer
         scale = np.exp(x[self.n : 2 * self.n])
         return value, np.concatenate([by_mean, np.diag(inner) * scale + 1, inner[self.lower]])
 
-    def maximise(self, start: Array, max_iter: int, tolerance: float) -> tuple[Array, Array, float]:
-        """Quasi-Newton ascent: the end, the ELBO by step, and the largest gradient entry."""
+    def maximise(
+        self, start: Array, max_iter: int, tolerance: float, gain: float = 1e-10
+    ) -> tuple[Array, Array, float]:
+        """Quasi-Newton ascent: the end, the ELBO by step, and the largest gradient entry.
+
+        It also ends where a step gains less than ``gain`` times the ELBO.
+        """
         from scipy.optimize import minimize
 
         trace = [self(start)[0]]
@@ -114,7 +122,7 @@ class FixedDraws:
             jac=True,
             method="L-BFGS-B",
             callback=lambda intermediate_result: trace.append(-float(intermediate_result.fun)),
-            options={"maxiter": max_iter, "gtol": tolerance, "ftol": 1e-10, "maxcor": 30},
+            options={"maxiter": max_iter, "gtol": tolerance, "ftol": gain, "maxcor": 100},
         )
         _, gradient = self(found.x)
         return found.x, np.array(trace), float(np.abs(gradient).max())

@@ -17,16 +17,22 @@ _ROWS_WEIGHED = 200_000_000
 
 @dataclass(frozen=True)
 class Gaussian:
-    r""":math:`N(\mu, F F^\top)` with any square F; shapes (n,) and (n, n)."""
+    r""":math:`N(\mu, F F^\top)` with any square F; shapes (n,) and (m, m).
+
+    ``free`` are the m coordinates that vary, the others stay at their mean; None means all.
+    """
 
     mean: Array
     factor: Array
+    free: tuple[int, ...] | None = None
 
     def draw(self, rng: np.random.Generator, draws: int) -> tuple[Array, Array]:
         """Points (sample, n) and the log density of each (sample,)."""
-        z = rng.standard_normal((draws, len(self.mean)))
-        log_q = -0.5 * (z**2).sum(axis=1) - 0.5 * len(self.mean) * LOG_2PI
-        return self.mean + z @ self.factor.T, log_q - np.linalg.slogdet(self.factor)[1]
+        z = rng.standard_normal((draws, len(self.factor)))
+        log_q = -0.5 * (z**2).sum(axis=1) - 0.5 * len(self.factor) * LOG_2PI
+        points = np.tile(self.mean, (draws, 1))
+        points[:, slice(None) if self.free is None else list(self.free)] += z @ self.factor.T
+        return points, log_q - np.linalg.slogdet(self.factor)[1]
 
     def log_weights(
         self, density: Target, rng: np.random.Generator, draws: int

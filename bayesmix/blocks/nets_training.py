@@ -26,14 +26,15 @@ _WARM, _DECAY, _TINY = 0.9, 0.999, 1e-8
 
 @dataclass
 class State:
-    """Everything that training goes on from, as arrays; members run along the first axis.
+    """Everything that training goes on from, as arrays; runs go along the first axis.
 
-    ``best`` are the parameters of each member's best epoch and ``best_nll`` what they reached;
-    ``train`` and ``held_out`` (epoch, member) the NLL per row by epoch.
+    ``groups`` says which member a run is of, as every member is begun several times. ``best`` are the parameters of each run's best epoch and ``best_nll`` what they reached; ``train`` and
+    ``held_out`` (epoch, run) the NLL per row by epoch.
     """
 
     epoch: int
     step: int
+    groups: Array
     point: Array
     first: Array
     second: Array
@@ -44,16 +45,21 @@ class State:
     held_out: Array
 
     @classmethod
-    def at(cls, starts: Array) -> State:
+    def at(cls, starts: Array, groups: Array) -> State:
         """Before the first step."""
-        none, members = np.empty((0, len(starts))), len(starts)
-        zeros = np.zeros_like(starts)
-        best = np.full(members, np.inf)
-        return cls(0, 0, starts, zeros, zeros, starts, best, np.zeros(members, int), none, none)
+        none, zeros = np.empty((0, len(starts))), np.zeros_like(starts)
+        best, when = np.full(len(starts), np.inf), np.zeros(len(starts), int)
+        return cls(0, 0, groups, starts, zeros, zeros, starts, best, when, none, none)
+
+    def best_of_each(self) -> State:
+        """The best run of each member."""
+        order = np.argsort(np.nan_to_num(self.best_nll, nan=np.inf), kind="stable")
+        _, first = np.unique(self.groups[order], return_index=True)
+        return self.kept(order[first])
 
     def kept(self, chosen: Array) -> State:
-        """Some of the members."""
-        by_member = ("point", "first", "second", "best", "best_nll", "best_epoch")
+        """Some of the runs."""
+        by_member = ("groups", "point", "first", "second", "best", "best_nll", "best_epoch")
         found = {name: getattr(self, name)[chosen] for name in by_member}
         return replace(
             self, **found, train=self.train[:, chosen], held_out=self.held_out[:, chosen]
@@ -139,9 +145,10 @@ class Training:
     def epoch(self, state: State) -> State:
         """One pass over the rows, and the NLL on the rows held out."""
         order = random.stream(self.seed, f"epoch {state.epoch}").permutation(self.rows.shape[-1])
-        shuffled = torch.as_tensor(self.rows[..., order], device=self.device)
+        rows = self.rows[state.groups] if self.rows.ndim == 2 else self.rows
+        shuffled = torch.as_tensor(rows[..., order], device=self.device)
         point, first, second = (
-            self._tensor(values) for values in (state.point, state.first, state.second)
+            self._tensor(values).clone() for values in (state.point, state.first, state.second)
         )
         total = torch.zeros(len(point), dtype=self.dtype, device=self.device)
         step = state.step
@@ -154,7 +161,7 @@ class Training:
         held = self.validate(point) if len(self.held_out) else train
         better = held < state.best_nll
         return State(
-            state.epoch + 1, step, *(self._array(v) for v in (point, first, second)),
+            state.epoch + 1, step, state.groups, *(self._array(v) for v in (point, first, second)),
             np.where(better[:, None], self._array(point), state.best),
             np.where(better, held, state.best_nll),
             np.where(better, state.epoch + 1, state.best_epoch),
@@ -198,34 +205,24 @@ class Training:
         return (total / len(self.held_out)).cpu().numpy().astype(float)
 
 
-def train(
-    training: Training,
-    state: State,
-    *,
-    keep: int | None,
-    report: Callable[[State], None],
-) -> State:
-    """Epochs until the last, or until no member has patience left.
+def train(training: Training, state: State, report: Callable[[State], None]) -> State:
+    """Epochs until the last, or until no run has patience left.
 
-    Parameters
-    ----------
-    keep
-        Members that go on after a tenth of the epochs, best first; None keeps all.
-    report
-        Called after every epoch, for progress and checkpoints.
+    After a tenth of them only the best run of each member goes on. ``report`` is called after
+    every epoch, for progress and checkpoints.
 
     Raises
     ------
     NotConverged
-        The loss of every member (of any, where all are kept) is NaN or infinite.
+        The loss of every run of some member is NaN or infinite.
     """
     settings = training.settings
     prune = max(1, settings.epochs // 10)
     while state.epoch < settings.epochs:
         state = training.epoch(state)
-        _check(training, state, any_member=keep is None)
-        if keep is not None and state.epoch >= prune and len(state.point) > keep:
-            state = state.kept(np.argsort(np.nan_to_num(state.best_nll, nan=np.inf))[:keep])
+        _check(training, state)
+        if state.epoch >= prune and len(np.unique(state.groups)) < len(state.groups):
+            state = state.best_of_each()
         report(state)
         waited = state.epoch - state.best_epoch
         if len(training.held_out) and (waited >= settings.patience).all():
@@ -233,9 +230,9 @@ def train(
     return state
 
 
-def _check(training: Training, state: State, *, any_member: bool) -> None:
+def _check(training: Training, state: State) -> None:
     finite = np.isfinite(state.train[-1]) & np.isfinite(state.point).all(axis=1)
-    if finite.all() or (finite.any() and not any_member):
+    if set(state.groups[finite]) == set(state.groups):
         return
     member = int(np.argmin(finite))
     named = training.task.split(state.point[member])

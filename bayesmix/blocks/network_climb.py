@@ -28,35 +28,62 @@ class Trained:
 
 
 def train(
-    density: Target,
-    n_obs: int,
-    starts: Sequence[Array],
+    densities: Sequence[Target],
+    n_obs: Sequence[int],
+    starts: Sequence[Sequence[Array]],
     max_iter: int,
     report: Callable[[float], None],
-) -> list[Trained]:
-    """Ascend from every start; the most promising first, trained in full.
+) -> list[list[Trained]]:
+    """For each member ascend from every one of its starts, and from the best in full.
+
+    Returns
+    -------
+    The runs of each member, the one that was trained in full first.
 
     Raises
     ------
     NotConverged
-        The likelihood is not finite at any start.
+        The likelihood of a member is not finite at any of its starts.
     """
-    short = max_iter if len(starts) == 1 else max(1, round(_SHORT * max_iter))
+    several = len(starts[0]) > 1
+    short = max(1, round(_SHORT * max_iter)) if several else max_iter
+    jobs = [(m, start) for m, own in enumerate(starts) for start in own]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # the compiled density runs without the interpreter lock
-        runs = list(pool.map(lambda start: _climb(density, n_obs, start, short), starts))
-    runs.sort(key=lambda run: run.nll)
-    report(short / max_iter)
-    best = runs[0]
-    if not np.isfinite(best.nll):
-        raise NotConverged(
-            "the likelihood is not finite at any start, from the first step on; look for targets "
-            "with extreme values, or raise floor"
-        )
-    if max_iter > short:
-        last = _climb(density, n_obs, best.point, max_iter - short, report)
-        best = Trained(last.point, last.nll, np.concatenate([best.trace, last.trace[1:]]))
-    return [best, *runs[1:]]
+        quick = list(pool.map(lambda job: _climb(densities[job[0]], n_obs[job[0]], job[1], short),
+                              jobs))  # fmt: skip
+        runs = [_sorted(quick, jobs, m) for m in range(len(starts))]
+        report(short / max_iter)
+        for m, own in enumerate(runs):
+            if not np.isfinite(own[0].nll):
+                raise NotConverged(
+                    f"the likelihood{f' of member {m}' if len(runs) > 1 else ''} is not finite at "
+                    "any start, from the first step on; look for targets with extreme values, or "
+                    "raise floor"
+                )
+        if short < max_iter:
+            watched = report if len(runs) == 1 else lambda share: None
+            rest = [
+                pool.submit(_climb, densities[m], n_obs[m], own[0].point, max_iter - short, watched)
+                for m, own in enumerate(runs)
+            ]
+            runs = [[_joined(own[0], more.result()), *own[1:]]
+                    for own, more in zip(runs, rest, strict=True)]  # fmt: skip
+    return runs
+
+
+def _sorted(runs: Sequence[Trained], jobs: Sequence[tuple[int, Array]], member: int) -> list[Trained]:
+    own = [run for run, job in zip(runs, jobs, strict=True) if job[0] == member]
+    return sorted(own, key=lambda run: run.nll)
+
+
+def _joined(first: Trained, more: Trained) -> Trained:
+    return Trained(more.point, more.nll, np.concatenate([first.trace, more.trace[1:]]))
+
+
+def ascend(density: Target, start: Array, max_iter: int) -> Array:
+    """The point that one ascent of a log density reaches."""
+    return _climb(density, 1, start, max_iter).point
 
 
 def _climb(
@@ -89,33 +116,3 @@ def _climb(
                  "ftol": 1e-12, "gtol": 1e-8},
     )  # fmt: skip
     return Trained(np.asarray(found.x), float(found.fun), np.array([first, *trace]))
-
-
-def train_members(
-    densities: Sequence[Target],
-    n_obs: Sequence[int],
-    starts: Sequence[Array],
-    max_iter: int,
-    report: Callable[[float], None],
-) -> list[Trained]:
-    """Ascend once on each density, side by side.
-
-    Raises
-    ------
-    NotConverged
-        A member's likelihood is not finite at its start.
-    """
-    done: list[int] = []
-
-    def one(density: Target, n: int, start: Array) -> Trained:
-        found = _climb(density, n, start, max_iter)
-        done.append(1)
-        report(len(done) / len(starts))
-        return found
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = list(pool.map(one, densities, n_obs, starts))
-    wrong = [i for i, run in enumerate(runs) if not np.isfinite(run.nll)]
-    if wrong:
-        raise NotConverged(f"the likelihood of member {wrong[0]} is not finite at its start")
-    return runs

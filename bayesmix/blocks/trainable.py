@@ -121,8 +121,13 @@ class Trainable:
         return of_kernel(_kernel(arrays, variables))
 
 
-def kernel_of(network: Network, design: Design, priors: Mapping[str, Normal]) -> Kernel:
-    """The compiled log joint density with its arrays."""
+def kernel_of(
+    network: Network,
+    design: Design,
+    priors: Mapping[str, Normal],
+    dims: Mapping[str, tuple[str, ...]],
+) -> Kernel:
+    """The compiled log joint density with its arrays; parameters are reported over ``dims``."""
     shapes, constant = network.shapes, 0.0
     columns = []
     for name, prior in priors.items():
@@ -132,7 +137,8 @@ def kernel_of(network: Network, design: Design, priors: Mapping[str, Normal]) ->
     floors = np.full(network.outputs, network.floor)
     prior = np.concatenate(columns, axis=1)
     x, y = design.arrays["X"], design.arrays["Y"]
-    variables = tuple((name, shapes[name]) for name in priors)
+    sizes = {name: len(labels) for name, labels in design.coords.items()}
+    variables = tuple((name, tuple(sizes[dim] for dim in dims[name])) for name in priors)
     return _kernel(_arrays(network, x, y, floors, prior, constant), variables)
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from bayesmix.blocks import chains
 from bayesmix.checks.finding import Finding, Level, labelled_draws
 from bayesmix.protocols import Array
-from bayesmix.schema import SAMPLE_DIMS, estimates
+from bayesmix.schema import SAMPLE_DIMS, judged
 
 MAX_RHAT, MAX_RHAT_OF_HALVES = 1.01, 1.05
 MIN_ESS_PER_CHAIN = 100
@@ -60,7 +60,7 @@ def chain_table(labels: list[str], draws: Array) -> pd.DataFrame:
 
 def read_run(tree: xr.DataTree) -> Run:
     """The chains of a tree, with every statistic that the checks need."""
-    labels, draws = labelled_draws(estimates(tree))
+    labels, draws = labelled_draws(judged(tree))
     z = chains.geweke_z(draws)
     table = chain_table(labels, draws).assign(geweke=np.fmax.reduce(np.abs(z), axis=0))
     with np.errstate(all="ignore"):

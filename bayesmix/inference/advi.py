@@ -12,15 +12,17 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.blocks import guided
 from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
 from bayesmix.blocks.gaussian import Gaussian
 from bayesmix.blocks.minibatch import Batches, ascend
 from bayesmix.blocks.modes import Mode, best_mode, mode_at
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged, SpecError
-from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
+from bayesmix.protocols import Array, Design, HasGuides, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
 
+_STEPS = 50_000
 _FIXED, _CHECKED = 64, 2000
 """Draws behind the look for a better optimum, and fresh ones that its ELBO is measured with."""
 
@@ -40,7 +42,8 @@ class ADVI(Method):
     Parameters
     ----------
     steps
-        Adam steps.
+        Adam steps; None takes 50,000, or 4,000 of eight draws each for a network, which starts at
+        a small network inside it, the other units switched off: PyMC's own start collapses.
     covariance
         ``"meanfield"`` (diagonal) or ``"fullrank"``.
     learning_rate
@@ -56,7 +59,7 @@ class ADVI(Method):
     Kucukelbir et al. (2017), JMLR 18(14).
     """
 
-    steps: int = 50_000
+    steps: int | None = None
     covariance: str = "meanfield"
     learning_rate: float = 0.01
     draws: int = 4000
@@ -65,7 +68,8 @@ class ADVI(Method):
     name: ClassVar[str] = "advi"
 
     def __post_init__(self) -> None:
-        check_count("ADVI", "steps", self.steps, low=100)
+        if self.steps is not None:
+            check_count("ADVI", "steps", self.steps, low=100)
         check_count("ADVI", "draws", self.draws)
         check_choice("ADVI", "covariance", self.covariance, ("meanfield", "fullrank"))
         if self.batch_size is not None:
@@ -80,12 +84,14 @@ class ADVI(Method):
         streams = random.streams(seed, "advi", "draws", "better")
         density = target(model, design)
         fit = self._fit if self.batch_size is None else self._fit_batches
+        guided_fit = isinstance(model, HasGuides) and self.batch_size is None
+        fit = self._fit_guided if guided_fit else fit
         approximation, elbo = fit(model, design, density, streams["advi"], progress)
         params, stats, fresh = approximation.reported(
             density, streams["draws"], self.draws, design.n_obs
         )
         better = {}
-        if self.batch_size is None:
+        if self.batch_size is None and not guided_fit:
             best = self._better(model, design, density, approximation, streams["better"])
             better = {"elbo_better": np.array(max(best, float(fresh["elbo_final"])))}
         fit_stats = {"elbo": elbo, **fresh, **better}
@@ -125,6 +131,31 @@ class ADVI(Method):
             values.append(float(weights.mean()))
         return max(values)
 
+    def _fit_guided(
+        self,
+        model: HasPyMC,
+        design: Design,
+        density: Target,
+        generator: np.random.Generator,
+        progress: Report,
+    ) -> tuple[Gaussian, Array]:
+        if self.covariance == "fullrank":
+            raise SpecError("ADVI of a network is mean-field; for correlations use method='nuts'")
+        progress("start", 0.0)
+        start = guided.best_guide(model, design, density, generator)
+        assert start is not None
+        steps = self.steps or 4000
+
+        def report(step: int) -> None:
+            if step % 100 == 0:
+                progress("advi", step / steps)
+
+        found = guided.ascend(
+            density, start, steps, 2 * self.learning_rate, 8, generator, report
+        )
+        progress("advi", 1.0)
+        return found
+
     def _fit_batches(
         self,
         model: HasPyMC,
@@ -138,7 +169,7 @@ class ADVI(Method):
         small = target(model, few)
         mode = best_mode(model, few, small, generator) or mode_at(small, small.initial)
         spread = np.sqrt((mode.factor**2).sum(axis=1) * few.n_obs / design.n_obs)
-        steps = self.steps
+        steps = self.steps or _STEPS
 
         def report(step: int) -> None:
             if step % 100 == 0:
@@ -158,9 +189,11 @@ class ADVI(Method):
     ) -> tuple[Gaussian, Array]:
         import pymc as pm
 
+        steps = self.steps or _STEPS
+
         def report(_: Any, losses: Array, step: int) -> None:
             if step % 100 == 0:
-                progress("advi", step / self.steps)
+                progress("advi", step / steps)
                 if not np.isfinite(losses[-1]):
                     raise NotConverged(
                         f"the ELBO became {-losses[-1]} at step {step}; lower learning_rate"
@@ -169,7 +202,7 @@ class ADVI(Method):
         progress("compile", 0.0)
         with _quiet(), model.pymc_model(design):
             fitted = pm.fit(
-                self.steps,
+                steps,
                 method="advi" if self.covariance == "meanfield" else "fullrank_advi",
                 obj_optimizer=pm.adam(learning_rate=self.learning_rate),
                 random_seed=random.integer(generator),

@@ -11,6 +11,7 @@ from bayesmix import rng as random
 from bayesmix import schema
 from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
 from bayesmix.blocks.gaussian import Gaussian
+from bayesmix.blocks.guided import best_guide
 from bayesmix.blocks.modes import Mode, best_mode, mode_at
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
@@ -23,7 +24,8 @@ class DADVI(Method):
     r"""Variational inference with fixed draws, from the posterior's highest mode.
 
     ADVI's bound is maximised with its draws held fixed, so the objective is smooth, a
-    quasi-Newton method converges in some tens of steps, and convergence is a fact and no guess:
+    quasi-Newton method converges in some tens of steps (hundreds for a network, which starts from
+    a small one inside it), and convergence is a fact and no guess:
     the gradient at the end is in ``fit_stats``, and ``elbo_final`` is evaluated with 10,000 fresh
     draws.
 
@@ -31,7 +33,7 @@ class DADVI(Method):
     ----------
     fixed_draws
         Draws behind the objective, in pairs z, -z. Full rank takes at least four for each
-        dimension, below which the bound has no maximum.
+        dimension, below which the bound has no maximum; networks take at least one.
     covariance
         ``"meanfield"`` (diagonal), ``"fullrank"``, or ``"linear-response"``: the mean-field fit
         with the covariance that its mean responds with, which sees the correlations that
@@ -69,9 +71,11 @@ class DADVI(Method):
         progress("compile", 0.0)
         density = target(model, design)
         progress("maximise", 0.0)
-        mode = best_mode(model, design, density, streams["init"])
+        guide = best_guide(model, design, density, streams["init"])
+        mode = guide or best_mode(model, design, density, streams["init"])
         mode = mode or mode_at(density, density.initial)
-        gaussian, trace, slope = self._fit(density, mode, streams["dadvi"])
+        least = density.n_dim if guide else 0
+        gaussian, trace, slope = self._fit(density, mode, streams["dadvi"], least)
         params, stats, elbo = gaussian.reported(density, streams["draws"], self.draws, design.n_obs)
         progress("maximise", 1.0)
         return Posterior(
@@ -88,10 +92,10 @@ class DADVI(Method):
         )
 
     def _fit(
-        self, density: Target, mode: Mode, rng: np.random.Generator
+        self, density: Target, mode: Mode, rng: np.random.Generator, least: int
     ) -> tuple[Gaussian, Array, float]:
         full = self.covariance == "fullrank"
-        count = max(self.fixed_draws, 4 * density.n_dim) if full else self.fixed_draws
+        count = max(self.fixed_draws, 4 * density.n_dim if full else least)
         draws = paired_draws(rng, count, density.n_dim)
         objective = FixedDraws(density, mode, draws, full)
         x, trace, slope = objective.maximise(objective.start(), self.max_iter, self.tolerance)

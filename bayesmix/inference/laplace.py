@@ -11,12 +11,12 @@ from bayesmix import rng as random
 from bayesmix import schema
 from bayesmix.blocks.gaussian import Gaussian
 from bayesmix.blocks.modes import rough_starts
-from bayesmix.blocks.optimum import best_of, curvature
+from bayesmix.blocks.optimum import Climb, Objective, best_of, climb, curvature
 from bayesmix.blocks.target import Target, target
-from bayesmix.errors import NotConverged
+from bayesmix.errors import NotConverged, SpecError
 from bayesmix.inference.map import ADVICE, MAP
-from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
-from bayesmix.specs import check_count
+from bayesmix.protocols import Array, Design, HasNetwork, HasPyMC, Method, Posterior, Report
+from bayesmix.specs import check_choice, check_count
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class Laplace(Method):
         Independent draws from the approximation.
     restarts, max_iter
         Of the search for the mode.
+    layer
+        ``"all"`` parameters are uncertain, or of a network only those of the ``"last"`` layer, the
+        others staying at the mode (Kristiadi et al., 2020, arXiv:2002.10118).
 
     References
     ----------
@@ -43,24 +46,34 @@ class Laplace(Method):
     draws: int = 4000
     restarts: int = 4
     max_iter: int = 1000
+    layer: str = "all"
     requires: ClassVar[type] = HasPyMC
     name: ClassVar[str] = "laplace"
 
     def __post_init__(self) -> None:
         for field in ("draws", "restarts", "max_iter"):
             check_count("Laplace", field, getattr(self, field))
+        check_choice("Laplace", "layer", self.layer, ("all", "last"))
 
     def run(self, model: HasPyMC, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Find the mode, measure the curvature, draw."""
         progress("compile", 0.0)
         density = target(model, design)
-        search = MAP(restarts=self.restarts, max_iter=self.max_iter)
         generator = random.stream(seed, "init")
         known = rough_starts(model, design, density, generator)
-        climbs = search.climbs(density, generator, progress, known)
-        best = best_of(climbs, ADVICE)
-        covariance = np.linalg.inv(_information(density, best.point))
-        gaussian = Gaussian(best.point, np.linalg.cholesky(0.5 * (covariance + covariance.T)))
+        free = self._free(model, density)
+        if isinstance(model, HasNetwork):
+            progress("maximise", 0.0)
+            climbs = [self._along(density, start, free) for start in known]
+            best = max(climbs, key=lambda one: one.value)
+        else:
+            search = MAP(restarts=self.restarts, max_iter=self.max_iter)
+            climbs = search.climbs(density, generator, progress, known)
+            best = best_of(climbs, ADVICE)
+        covariance = np.linalg.inv(_information(density, best.point, free))
+        gaussian = Gaussian(
+            best.point, np.linalg.cholesky(0.5 * (covariance + covariance.T)), tuple(free)
+        )
         params, stats = gaussian.sample(density, random.stream(seed, "draws"), self.draws)
         fit_stats = {
             "log_joint_unconstrained": best.trace,
@@ -81,16 +94,57 @@ class Laplace(Method):
             attrs={"engine": "independent"},
         )
 
+    def _along(self, density: Target, start: Array, free: Array) -> Climb:
+        """An ascent by the free coordinates alone.
 
-def _information(density: Target, point: Array) -> Array:
-    """Minus the Hessian at the mode.
+        A network's mode is a long ridge, on which a gradient of nearly nothing is out of reach; the
+        gradient at the end is reported, and judged by ``diagnose()``.
+        """
+        objective = _restricted(density, start, free)
+        found = climb(objective, start[free], max_iter=self.max_iter, tolerance=1e-5)
+        point = start.copy()
+        point[free] = found.point
+        return Climb(point, found.value, found.slope, found.trace)
+
+    def _free(self, model: HasPyMC, density: Target) -> Array:
+        """Coordinates that are uncertain.
+
+        Raises
+        ------
+        SpecError
+            ``layer="last"`` for a family that has no layers.
+        """
+        if self.layer == "all":
+            return np.arange(density.n_dim)
+        if not isinstance(model, HasNetwork):
+            raise SpecError(
+                f"Laplace: layer='last' is for networks; {type(model).__name__} has no layers"
+            )
+        names = [name for name, size in density.variables for _ in range(size)]
+        return np.flatnonzero([not name.startswith("hidden_") for name in names])
+
+
+def _restricted(density: Target, point: Array, free: Array) -> Objective:
+    """The log density by some coordinates, the others staying where they are."""
+
+    def objective(moved: Array) -> tuple[float, Array]:
+        whole = point.copy()
+        whole[free] = moved
+        value, gradient = density.log_density(whole)
+        return value, gradient[free]
+
+    return objective
+
+
+def _information(density: Target, point: Array, free: Array) -> Array:
+    """Minus the Hessian at the mode, by the free coordinates.
 
     Raises
     ------
     NotConverged
         The point found is no mode: some direction does not curve downwards.
     """
-    information = -curvature(density.log_density, point)
+    information = -curvature(_restricted(density, point, free), point[free])
     if np.linalg.eigvalsh(information).min() <= 0:
         raise NotConverged(
             "the posterior does not curve downwards in every direction at the point found, so no "

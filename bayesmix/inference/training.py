@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,23 @@ def fit_network(
     return Posterior(params, stats, dims, sampled=False, attrs=attrs)
 
 
+def fit_members(
+    recipe: Recipe,
+    model: HasNetwork,
+    design: Design,
+    rows: list[Array | None],
+    seed: int,
+    progress: Report,
+) -> Posterior:
+    """Train a network for each member, on its own rows, side by side."""
+    model.require_outcome(design)
+    runs = train(recipe, model, design, rows, seed, progress)
+    each = [model.named(params, design) for params in runs.params]
+    params = {name: np.stack([one[name] for one in each]) for name in each[0]}
+    attrs = {"engine": "point", "objective": "nll", "network": 1}
+    return Posterior(params, runs.stats, runs.dims, sampled=False, attrs=attrs, members=True)
+
+
 def train(
     recipe: Recipe,
     model: HasNetwork,
@@ -95,7 +113,7 @@ def train(
 ) -> Runs:
     """Train a network for each member, on its own rows; None stands for all rows.
 
-    One member is begun ``restarts`` times and the best kept; several are trained side by side.
+    Each is begun ``restarts`` times and the best kept; all are trained side by side.
     """
     task = model.trainable(design)
     optimizer = recipe.chosen(design.n_obs)
@@ -106,9 +124,10 @@ def train(
     return _stochastic(recipe, optimizer, task, members, seed, progress, key)
 
 
-def _starts(task: Trainable, recipe: Recipe, n_members: int, seed: int) -> list[Array]:
-    count = n_members if n_members > 1 else recipe.restarts
-    return [task.start(random.stream(seed, f"init {i}")) for i in range(count)]
+def _starts(task: Trainable, recipe: Recipe, member: int, seed: int) -> list[Array]:
+    """Where the networks of one member begin; those of a single network are member 0's."""
+    names = [f"init {member} {i}" for i in range(recipe.restarts)]
+    return [task.start(random.stream(seed, name)) for name in names]
 
 
 def _full_batch(
@@ -119,22 +138,16 @@ def _full_batch(
     seed: int,
     progress: Report,
 ) -> Runs:
-    n, starts = len(task.x), _starts(task, recipe, len(members), seed)
-    steps = optimizer.max_iter
-    decay = optimizer.weight_decay * n
-
-    def report(share: float) -> None:
-        progress("train", share)
-
-    if len(members) == 1:
-        found = network_climb.train(task.likelihood(decay=decay), n, starts, steps, report)
-        runs, ends = found[:1], np.array([run.nll for run in found])
-    else:
-        runs = network_climb.train_members(
-            [task.likelihood(slice(None) if rows is None else rows, decay) for rows in members],
-            [n if rows is None else len(rows) for rows in members], starts, steps, report,
-        )  # fmt: skip
-        ends = np.empty(0)
+    n, decay = len(task.x), optimizer.weight_decay * len(task.x)
+    found = network_climb.train(
+        [task.likelihood(slice(None) if rows is None else rows, decay) for rows in members],
+        [n if rows is None else len(rows) for rows in members],
+        [_starts(task, recipe, m, seed) for m in range(len(members))],
+        optimizer.max_iter,
+        lambda share: progress("train", share),
+    )
+    runs = [own[0] for own in found]
+    ends = np.array([run.nll for run in found[0]]) if len(members) == 1 else np.empty(0)
     progress("train", 1.0)
     longest = max(len(run.trace) for run in runs)
     traces = [np.pad(run.trace, (0, longest - len(run.trace)), mode="edge") for run in runs]
@@ -163,11 +176,12 @@ def _stochastic(
     rows = _member_rows(members, kept)
     device = nets.device_of(recipe.device)
     training = nets.Training(task, optimizer, rows, held, device, seed)
-    state = _state(recipe, key) or nets.State.at(
-        np.stack(_starts(task, recipe, len(members), seed)).astype(
-            np.float64 if optimizer.double else np.float32
-        )
-    )
+    state = _state(recipe, key)
+    if state is None:
+        starts = [_starts(task, recipe, m, seed) for m in range(len(members))]
+        kind = np.float64 if optimizer.double else np.float32
+        groups = np.repeat(np.arange(len(members)), recipe.restarts)
+        state = nets.State.at(np.concatenate(starts).astype(kind), groups)
 
     def report(now: nets.State) -> None:
         loss = float(now.held_out[-1].min()) + task.log_volume
@@ -175,10 +189,7 @@ def _stochastic(
         if recipe.checkpoint:
             checkpoint.write(recipe.checkpoint, _digest(key), vars(now))
 
-    keep = 1 if len(members) == 1 else None
-    state = nets.train(training, state, keep=keep, report=report)
-    if keep and len(state.point) > 1:
-        state = state.kept(np.argsort(state.best_nll)[:1])
+    state = nets.train(training, state, report).best_of_each()
     progress("train", 1.0)
     best = state.best_epoch - 1
     at = (best, np.arange(len(best)))
@@ -214,7 +225,7 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def _state(recipe: Recipe, key: str) -> object:
+def _state(recipe: Recipe, key: str) -> Any:
     from bayesmix.blocks.nets_training import State
 
     if recipe.checkpoint is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import mixtures
+from bayesmix.blocks import mixtures, network_guides
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.columns import Columns
 from bayesmix.blocks.network import ACTIVATIONS, NOISE, Heads, Network
@@ -21,8 +21,11 @@ from bayesmix.protocols import (
     DATA,
     Array,
     Design,
+    Guide,
     HasComponents,
+    HasGuides,
     HasKernel,
+    HasModes,
     HasNetwork,
     Kernel,
     Params,
@@ -34,7 +37,7 @@ DEFAULT_PRIOR = Normal(0.0, 5.0)
 
 
 @dataclass(frozen=True)
-class MDN(HasNetwork, HasKernel, HasComponents):
+class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
     r"""Mixture density network: a mixture of Gaussians whose every parameter is a network's output.
 
     .. math:: p(y \mid x) = \sum_{k=1}^K \pi_k(x)\,
@@ -346,7 +349,14 @@ class MDN(HasNetwork, HasKernel, HasComponents):
         priors = {name: self.prior(name) for name in self.dims(design)}
         if not all(isinstance(prior, Normal) for prior in priors.values()):
             return None
-        return trainable.kernel_of(self._network(design), design, priors)  # type: ignore[arg-type]
+        dims = self.dims(design)
+        return trainable.kernel_of(self._network(design), design, priors, dims)  # type: ignore[arg-type]
+
+    def modes(self, data: Any, rng: np.random.Generator) -> list[Params]:
+        return network_guides.modes(self, self.design(data), rng)
+
+    def guides(self, data: Any, rng: np.random.Generator) -> list[Guide]:
+        return network_guides.guides(self, self.design(data), rng)
 
     # --- maximum likelihood -----------------------------------------------------------------------
 

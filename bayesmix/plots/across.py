@@ -76,7 +76,7 @@ class Across:
     @property
     def target(self) -> str:
         """What the vertical axis measures."""
-        name = self.fit.design.target
+        name = self.fit.target
         trials = [other for other in _left(self.fit) if other != name]
         among = f" among {trials[0]}" if trials else ""
         return f"share of {name}{among}" if self.is_share else name
@@ -95,7 +95,7 @@ class Across:
     @functools.cached_property
     def is_count(self) -> bool:
         """Whether the fit predicts whole numbers."""
-        drawn = self.fit.sample(self.grid.iloc[:1], draws=1)[self.fit.design.target]
+        drawn = self.fit.sample(self.grid.iloc[:1], draws=1)[self.fit.target]
         return drawn.dtype.kind in "iu"
 
     @functools.cached_property
@@ -164,7 +164,7 @@ def across(fit: Any, predictor: str | None, what: str, *, points: int = _GRID) -
     low, high = float(data[column].min()), float(data[column].max())
     if low == high:
         raise SpecError(f"{what}: column {column!r} is {low:g} in every row, nothing to draw along")
-    kept = [str(name) for name in data.columns if name not in (column, fit.design.target)]
+    kept = [str(name) for name in data.columns if name not in (column, fit.target)]
     held = {name: _typical(data[name]) for name in kept}
     values = {k: pd.Series([v] * points, dtype=data[k].dtype) for k, v in held.items()}
     grid = pd.DataFrame({column: np.linspace(low, high, points), **values})

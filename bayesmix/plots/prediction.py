@@ -162,7 +162,7 @@ def simulated(along: Across, draws: int | None) -> tuple[Array, Array]:
     kept = max(wanted, _SAMPLES)
     found = along.fit.sample(along.table, draws=kept)
     pick = (np.arange(wanted)[:, None] * (kept // wanted) + np.arange(n)) % kept
-    outcome = found[along.fit.design.target].to_numpy() / along.row_trials
+    outcome = found[along.fit.target].to_numpy() / along.row_trials
     return outcome[pick, np.arange(n)], found["component"].to_numpy()[pick, np.arange(n)]
 
 
@@ -220,7 +220,7 @@ def conditional_density(fit: Any, predictor: str | None = None) -> Figure:
         image, ax=axes, extend="max" if density.max() > top else "neither", pad=0.02
     )
     kind = "probability" if along.is_count else "density"
-    bar.set_label(f"{kind} of {along.fit.design.target} given {along.predictor}")
+    bar.set_label(f"{kind} of {along.fit.target} given {along.predictor}")
     dots(axes, along, color="black", alpha=0.3, s=0.6 * dot_size(len(along.rows)))
     _draw_modes(axes, along, at, density)
     cut(axes, along)
@@ -246,7 +246,7 @@ def densities(along: Across, *, step: int = 1) -> tuple[Array, Array]:
 
 def _check_numbers(along: Across) -> None:
     """A density is asked for at numbers, which a target of text does not hold."""
-    column = along.fit.data[along.fit.design.target]
+    column = along.fit.data[along.fit.target]
     if column.dtype.kind not in "iufb":
         raise DataError(
             f"a density needs a target of numbers, and column {column.name!r} holds "
@@ -364,7 +364,7 @@ def count_band(n: int, n_bins: int, looks: int) -> tuple[float, float]:
 
 
 def _pit_label(fit: Any) -> str:
-    return f"place of {fit.design.target} in its predicted distribution (PIT)"
+    return f"place of {fit.target} in its predicted distribution (PIT)"
 
 
 def _pit_title(counts: Array, band: tuple[float, float]) -> str:

@@ -155,7 +155,7 @@ def predicted_counts(fit: Fit, membership: Array) -> Array:
     n = fit.design.n_obs
     kept = fit.tree["posterior"].sizes["chain"] * fit.tree["posterior"].sizes["draw"]
     draws = min(kept, max(200, _VALUES // n))
-    return fit.sample(draws=draws)[fit.design.target].to_numpy() @ membership
+    return fit.sample(draws=draws)[fit.target].to_numpy() @ membership
 
 
 @dataclass(frozen=True)
