@@ -19,7 +19,7 @@ PACKAGE = Path(workflow.__file__).resolve().parent
 # DESIGN.md, section 3. A module that stands in no list is what the user calls: floor 4.
 FLOORS = [
     {"errors", "rng", "specs"},
-    {"protocols", "priors", "schema", "manifest", "datasets"},
+    {"protocols", "priors", "optimizers", "schema", "manifest", "datasets"},
     {"blocks"},
     {"models", "inference"},
 ]
@@ -51,6 +51,7 @@ ALL_ABOUT = {
     "bayesmix.blocks.fastmath": "numba",
     "bayesmix.blocks.expert_kernel": "numba",
     "bayesmix.blocks.expert_draws": "numba",
+    "bayesmix.blocks.network_kernel": "numba",
     "bayesmix.plots.": "matplotlib",
 }
 

@@ -92,7 +92,7 @@ class DADVI(Method):
         )
 
     def _fit(
-        self, density: Target, mode: Mode, rng: np.random.Generator, least: int
+        self, density: Target, mode: Mode, rng: np.random.Generator, least: int = 0
     ) -> tuple[Gaussian, Array, float]:
         full = self.covariance == "fullrank"
         count = max(self.fixed_draws, 4 * density.n_dim if full else least)
