@@ -300,7 +300,7 @@ class Fit:
         Returns
         -------
         Dataset
-            ``responsibility`` (obs, component) and ``component`` (obs), the most probable one.
+            ``responsibility`` (obs, component) and ``most_probable`` (obs), a component.
 
         Raises
         ------
@@ -320,7 +320,7 @@ class Fit:
         return xr.Dataset(
             {
                 "responsibility": (("obs", model.component), found),
-                "component": ("obs", labels[found.argmax(axis=1)]),
+                "most_probable": ("obs", labels[found.argmax(axis=1)]),
             },
             {"obs": np.arange(design.n_obs), model.component: labels},
         )

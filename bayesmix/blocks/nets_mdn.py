@@ -54,17 +54,17 @@ def heads(
     for number in range(1, len(network.hidden) + 1):
         h = _ACTIVATE[network.activation](_affine(weights, f"hidden_{number}", h, 1))
     k, d = network.components, network.outputs
+    loc = _affine(weights, "loc", h, 2)
     if k > 1:
         log_weight = torch.log_softmax(_affine(weights, "logit", h, 1), dim=-1)
     else:
-        log_weight = h.new_zeros((*h.shape[:-1], 1))
-    loc = _affine(weights, "loc", h, 2)
+        log_weight = loc.new_zeros(loc.shape[:-1])
     tril = _affine(weights, "tril", h, 2) if network.pairs else None
     if network.noise == "fixed":
         return Heads(log_weight, loc, h.new_full((1, 1), network.fixed_scale), tril)
     axes = {"isotropic": 1, "isotropic-shared": 0}.get(network.noise, 2)
     spread = torch.exp(_affine(weights, "scale", h, axes))
-    lead = h.shape[:-1]
+    lead = loc.shape[:-2]  # of h only where there is a hidden layer
     shape = {0: (*lead, 1, 1), 1: (*lead, k, 1), 2: (*lead, k, d)}[axes]
     scale = spread.reshape(shape) + (network.floor if floor is None else floor)
     return Heads(log_weight, loc, scale, tril)

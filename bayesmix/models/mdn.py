@@ -141,6 +141,13 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         sizes = (n_inputs, len(self.target), self.n_components, self.hidden)
         return Network(*sizes, self.activation, self.noise, self.floor, wide)
 
+    @property
+    def formula(self) -> str:
+        """What depends on what, as other families have it: for axes and tables, not to be parsed."""
+        left, right = (" + ".join(f"`{n}`" if not n.isidentifier() else n for n in names)
+                       for names in (self.target, self.inputs))  # fmt: skip
+        return f"{left} ~ {right}"
+
     # --- the data as the equation sees them -------------------------------------------------------
 
     def design(self, data: Any) -> Design:
@@ -337,7 +344,7 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
             density = graph_network.log_density(network, weights, held["X"], held["Y"])
             pm.CustomDist(
                 ", ".join(self.target), density, logp=lambda value, density: density,
-                ndim_supp=1, signature="(n)->(n)", observed=np.zeros(design.n_obs),
+                signature="(n)->(n)", observed=np.zeros(design.n_obs),
             )  # fmt: skip
         return model
 

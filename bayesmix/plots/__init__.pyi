@@ -5,6 +5,9 @@ from .components import component_curves as component_curves
 from .components import experts as experts
 from .groups import effect_by_group as effect_by_group
 from .groups import shrinkage as shrinkage
+from .networks import coverage as coverage
+from .networks import mean_curves as mean_curves
+from .networks import training as training
 from .optimisation import objective as objective
 from .pairs import pair as pair
 from .posterior import forest as forest

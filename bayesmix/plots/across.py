@@ -118,7 +118,9 @@ class Across:
     @property
     def observed(self) -> Array:
         """The target of the rows drawn, as on the vertical axis, (row,)."""
-        return self.fit.design.arrays["y"][self.rows] / self.row_trials
+        arrays = self.fit.design.arrays
+        values = arrays["y"] if "y" in arrays else self.fit.data[self.fit.target].to_numpy(float)
+        return values[self.rows] / self.row_trials
 
     @property
     def row_trials(self) -> Array:
@@ -159,6 +161,7 @@ def across(fit: Any, predictor: str | None, what: str, *, points: int = _GRID) -
         No such predictor; one that holds no numbers, or one value only.
     """
     _mixture(one(fit, what), what)
+    _ = fit.target  # several targets are refused
     data = fit.data
     column = _chosen(fit, predictor, what)
     low, high = float(data[column].min()), float(data[column].max())
