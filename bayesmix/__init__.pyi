@@ -16,8 +16,8 @@ from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE
 from .inference.nuts import NUTS as NUTS
 from .models.binomial_glm import BinomialGLM as BinomialGLM
-from .models.mdn import MDN as MDN
 from .models.experts import MixtureOfExperts as MixtureOfExperts
+from .models.mdn import MDN as MDN
 from .models.piecewise import PiecewiseRegression as PiecewiseRegression
 from .optimizers import LBFGS as LBFGS
 from .optimizers import Adam as Adam

@@ -55,5 +55,5 @@ def _rows(design: Design) -> Array:
 
 def _labels(design: Design, chosen: Array) -> Array:
     name, first = design.coords["input"][0], design.arrays["X"][chosen, 0]
-    return np.array([f"{name}={value:.3g}, row {row}" for value, row in zip(first, chosen,
-                                                                             strict=True)])  # fmt: skip
+    at = zip(first, chosen, strict=True)
+    return np.array([f"{name}={value:.3g}, row {row}" for value, row in at])

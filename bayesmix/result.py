@@ -85,12 +85,12 @@ class Fit:
             There are several.
         """
         names = self.design.observed
-        if len(names) > 1:
+        if len(names) != 1:
             raise MissingCapability(
                 f"this is about one target, and the fit has {len(names)} ({', '.join(names)}); "
                 "sample(), predict() and log_density() are for several"
             )
-        return names[0]
+        return self.design.target
 
     def summary(self, quantiles: Sequence[float] = (0.05, 0.95)) -> pd.DataFrame:
         """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate."""
@@ -146,7 +146,7 @@ class Fit:
         outcome = self._simulate(_picked(params, samples), design, self.seed, "predict", first)
         names = design.observed
         several = ("output",) if len(names) > 1 else ()
-        drawn = np.stack([outcome[n] for n in names], axis=2) if several else outcome[names[0]]
+        drawn = np.stack([outcome[n] for n in names], axis=2) if several else outcome[design.target]
         quantiles = np.quantile(drawn, levels, axis=0)
         rows = {
             "mean": (("obs", *several), mean.mean(axis=0)),

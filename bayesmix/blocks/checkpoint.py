@@ -43,7 +43,7 @@ def read(path: str, key: str) -> dict[str, Array] | None:
     if not Path(path).exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as held:
             found = {name: held[name] for name in held.files}
         stored = str(found.pop(_KEY))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -39,7 +39,8 @@ def log_density(network: Network, weights: Mapping[str, Any], x: Any, y: Any) ->
         z.append(residual / wide)
         log_scale = pt.log(wide)
         parts = parts - np.float64(0.5) * z[j] ** 2 - log_scale
-    return pt.logsumexp(parts, axis=1) - np.float64(0.5 * network.outputs * LOG_2PI)
+    total: Any = pt.logsumexp(parts, axis=1)
+    return total - np.float64(0.5 * network.outputs * LOG_2PI)
 
 
 def _affine(weights: Mapping[str, Any], name: str, h: Any, axes: int) -> Any:

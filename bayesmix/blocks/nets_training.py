@@ -28,7 +28,8 @@ _WARM, _DECAY, _TINY = 0.9, 0.999, 1e-8
 class State:
     """Everything that training goes on from, as arrays; runs go along the first axis.
 
-    ``groups`` says which member a run is of, as every member is begun several times. ``best`` are the parameters of each run's best epoch and ``best_nll`` what they reached; ``train`` and
+    ``groups`` says which member a run is of, as every member is begun several times. ``best`` are
+    the parameters of each run's best epoch and ``best_nll`` what they reached; ``train`` and
     ``held_out`` (epoch, run) the NLL per row by epoch.
     """
 
@@ -160,18 +161,27 @@ class Training:
         train = (total / self.steps_an_epoch).cpu().numpy().astype(float)
         held = self.validate(point) if len(self.held_out) else train
         better = held < state.best_nll
+        now = self._array(point)
         return State(
-            state.epoch + 1, step, state.groups, *(self._array(v) for v in (point, first, second)),
-            np.where(better[:, None], self._array(point), state.best),
+            state.epoch + 1,
+            step,
+            state.groups,
+            now,
+            self._array(first),
+            self._array(second),
+            np.where(better[:, None], now, state.best),
             np.where(better, held, state.best_nll),
             np.where(better, state.epoch + 1, state.best_epoch),
-            np.vstack([state.train, train]), np.vstack([state.held_out, held]),
-        )  # fmt: skip
+            np.vstack([state.train, train]),
+            np.vstack([state.held_out, held]),
+        )
 
     def _array(self, values: Tensor) -> Array:
         return values.detach().cpu().numpy()
 
-    def _step(self, point: Tensor, first: Tensor, second: Tensor, rows: Tensor, step: int) -> Tensor:
+    def _step(
+        self, point: Tensor, first: Tensor, second: Tensor, rows: Tensor, step: int
+    ) -> Tensor:
         """One step of AdamW, in place; returns the loss by member before it."""
         settings = self.settings
         leaf = point.detach().requires_grad_(True)
@@ -218,16 +228,19 @@ def train(training: Training, state: State, report: Callable[[State], None]) -> 
     """
     settings = training.settings
     prune = max(1, settings.epochs // 10)
-    while state.epoch < settings.epochs:
+    while state.epoch < settings.epochs and not _out_of_patience(training, state):
         state = training.epoch(state)
         _check(training, state)
         if state.epoch >= prune and len(np.unique(state.groups)) < len(state.groups):
             state = state.best_of_each()
         report(state)
-        waited = state.epoch - state.best_epoch
-        if len(training.held_out) and (waited >= settings.patience).all():
-            break
     return state
+
+
+def _out_of_patience(training: Training, state: State) -> bool:
+    """Asked before an epoch, so that a run that goes on from its end stays there."""
+    waited = state.epoch - state.best_epoch
+    return bool(len(training.held_out) and (waited >= training.settings.patience).all())
 
 
 def _check(training: Training, state: State) -> None:

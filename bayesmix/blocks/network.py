@@ -209,6 +209,7 @@ class Units(NamedTuple):
 
 def units_of(network: Network, x: Array, y: Array) -> Units:
     """Standard units of the data; noise models with one scale need one for all targets."""
+
     def scale(values: Array) -> Array:
         sd = values.std(axis=0)
         return np.where(sd > 1e-12 * (1 + np.abs(values).max(axis=0)), sd, 1.0)

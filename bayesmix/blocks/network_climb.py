@@ -1,4 +1,4 @@
-"""Full-batch training of a network: quasi-Newton ascents side by side, the best of which goes on."""
+"""Full-batch training of networks: quasi-Newton ascents side by side; the best go on."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def train(
     return runs
 
 
-def _sorted(runs: Sequence[Trained], jobs: Sequence[tuple[int, Array]], member: int) -> list[Trained]:
+def _sorted(
+    runs: Sequence[Trained], jobs: Sequence[tuple[int, Array]], member: int
+) -> list[Trained]:
     own = [run for run, job in zip(runs, jobs, strict=True) if job[0] == member]
     return sorted(own, key=lambda run: run.nll)
 

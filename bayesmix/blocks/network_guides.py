@@ -1,4 +1,4 @@
-r"""Where the posterior of a network's weights is looked for: maxima, and approximations to start at.
+r"""Where a network's posterior is looked for: maxima, and approximations to start at.
 
 A Gaussian over all weights that starts at a maximum of the likelihood collapses: every unit that
 is in use must be known to a hundredth, which costs the ELBO some eight nats a weight. One that
@@ -56,9 +56,7 @@ def _likeliest(task: Trainable, starts: list[Array], steps: int) -> Array:
 def guides(model: MDN, design: Design, rng: np.random.Generator) -> list[Guide]:
     """Small networks inside the large one, each with the spread of its posterior."""
     sizes = [size for size in _SIZES if size <= max(model.hidden, default=0)] or [0]
-    return [
-        _embedded(model, design, _small(model, design, size, rng)) for size in sizes
-    ]
+    return [_embedded(model, design, _small(model, design, size, rng)) for size in sizes]
 
 
 def _small(

@@ -154,7 +154,7 @@ class Target:
         for name, shape in self.outputs:
             size = int(np.prod(shape))
             part = flat[..., position : position + size]
-            values[name] = part.reshape(*flat.shape[:-1], *shape)
+            values[name] = part.reshape((*flat.shape[:-1], *shape))
             position += size
         return values
 

@@ -99,7 +99,7 @@ class Trainable:
         for name, shape in self.network.shapes.items():
             size = int(np.prod(shape))
             part = flat[..., position : position + size]
-            found[name] = part.reshape(*flat.shape[:-1], *shape)
+            found[name] = part.reshape((*flat.shape[:-1], *shape))
             position += size
         return found
 

@@ -23,7 +23,10 @@ MIN_BFMI = 0.3
 MAX_DEPTH_SHARE = 0.01
 MIN_DRAWS = 100
 GEWEKE_Z, GEWEKE_SHARE, GEWEKE_ESS = 1.96, 0.05, 50
-REPARAMETRIZE = 'use `parametrization="mixed"` (or `"noncentered"`, for groups with little data)'
+REPARAMETRIZE = (
+    'with group effects, use `parametrization="mixed"` (or `"noncentered"`, for groups with little '
+    "data)"
+)
 
 
 @dataclass(frozen=True, eq=False)

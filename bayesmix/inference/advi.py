@@ -150,9 +150,7 @@ class ADVI(Method):
             if step % 100 == 0:
                 progress("advi", step / steps)
 
-        found = guided.ascend(
-            density, start, steps, 2 * self.learning_rate, 8, generator, report
-        )
+        found = guided.ascend(density, start, steps, 2 * self.learning_rate, 8, generator, report)
         progress("advi", 1.0)
         return found
 

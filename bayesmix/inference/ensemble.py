@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,7 +49,7 @@ class Ensemble(Method):
     5
     """
 
-    method: Any = MLE()
+    method: Any = field(default_factory=MLE)
     members: int = 5
     bootstrap: bool = False
     requires: ClassVar[type] = HasTorch

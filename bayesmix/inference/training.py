@@ -153,12 +153,24 @@ def _full_batch(
     traces = [np.pad(run.trace, (0, longest - len(run.trace)), mode="edge") for run in runs]
     stats = {
         "nll": np.stack(traces, axis=1) + task.log_volume,
-        "train_nll": np.array([run.nll for run in runs]) + task.log_volume,
+        "train_nll": _without_penalty(task, runs, members) + task.log_volume,
     }
     dims: dict[str, tuple[str, ...]] = {"nll": ("iteration", "member"), "train_nll": ("member",)}
     if ends.size > 1:
         stats["start_nll"], dims["start_nll"] = ends + task.log_volume, ("restart",)
     return Runs([task.raw(run.point) for run in runs], stats, dims)
+
+
+def _without_penalty(
+    task: Trainable, runs: list[network_climb.Trained], members: list[Array | None]
+) -> Array:
+    """NLL per row that each run ended at, on standard units, weight decay left out."""
+    everything = np.arange(len(task.x))
+    own = [everything if rows is None else rows for rows in members]
+    return np.array([
+        -task.likelihood(rows).log_density(run.point)[0] / len(rows)
+        for run, rows in zip(runs, own, strict=True)
+    ])  # fmt: skip
 
 
 def _stochastic(
@@ -216,9 +228,13 @@ def _member_rows(members: list[Array | None], kept: Array) -> Array:
     if all(rows is None for rows in members):
         return kept
     allowed = set(kept.tolist())
-    own = [kept if rows is None else np.array([r for r in rows if r in allowed]) for rows in members]
+    own = [
+        kept if rows is None else np.array([r for r in rows if r in allowed]) for rows in members
+    ]
     least = min(len(rows) for rows in own)
-    return np.stack([rows[:least] for rows in own])
+    # of rows too many, those at even ranks are kept: the table may be sorted
+    ranks = [np.linspace(0, len(rows) - 1, least).round().astype(int) for rows in own]
+    return np.stack([rows[at] for rows, at in zip(own, ranks, strict=True)])
 
 
 def _digest(key: str) -> str:
@@ -230,7 +246,8 @@ def _state(recipe: Recipe, key: str) -> Any:
 
     if recipe.checkpoint is None:
         return None
-    held = checkpoint.read(recipe.checkpoint, _digest(key))
+    held: dict[str, Any] | None = checkpoint.read(recipe.checkpoint, _digest(key))
     if held is None:
         return None
-    return State(**{k: int(v) if k in ("epoch", "step") else v for k, v in held.items()})
+    counts: dict[str, Any] = {name: int(held.pop(name)) for name in ("epoch", "step")}
+    return State(**counts, **held)

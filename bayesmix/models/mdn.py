@@ -143,7 +143,7 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
 
     @property
     def formula(self) -> str:
-        """What depends on what, as other families have it: for axes and tables, not to be parsed."""
+        """What depends on what, as other families have it: for axes and tables."""
         left, right = (" + ".join(f"`{n}`" if not n.isidentifier() else n for n in names)
                        for names in (self.target, self.inputs))  # fmt: skip
         return f"{left} ~ {right}"

@@ -352,7 +352,7 @@ def test_a_gate_that_separates_perfectly_still_gives_the_lines():
         alone -= 0.5 * side.sum() * (1 + np.log(2 * np.pi * sse / side.sum()))
     # the gate's own part of the likelihood is at most zero, and nothing is left of it
     assert likelihood(fit) == pytest.approx(alone, rel=1e-6)
-    chosen = fit.responsibilities()["component"].to_numpy()
+    chosen = fit.responsibilities()["most_probable"].to_numpy()
     np.testing.assert_array_equal(chosen, (x > 0).astype(int))
 
 

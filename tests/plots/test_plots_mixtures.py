@@ -92,7 +92,7 @@ def said(figure: Figure) -> str:
 def test_experts_draws_every_row_once_as_its_most_probable_expert(mixture: Fit) -> None:
     """Each expert's points are the rows that it is most responsible for."""
     axes = plots.experts(mixture).axes[0]
-    chosen = mixture.responsibilities()["component"].to_numpy()
+    chosen = mixture.responsibilities()["most_probable"].to_numpy()
     data = mixture.data[["x", "y"]].to_numpy()
     assert sorted(np.unique(chosen)) == [0, 1]
     for k, cloud in enumerate(clouds(axes)):
@@ -567,7 +567,7 @@ def test_many_rows_are_thinned_and_counted(top: Fit, monkeypatch: pytest.MonkeyP
     rows = np.linspace(0, 239, 60).round().astype(int)
     expected = top.data[["x", "y"]].to_numpy()[rows]
     assert np.array_equal(clouds(figure.axes[0])[0].get_offsets(), expected)
-    chosen = top.responsibilities()["component"].to_numpy()[rows]
+    chosen = top.responsibilities()["most_probable"].to_numpy()[rows]
     for k, cloud in enumerate(clouds(plots.experts(top).axes[0])):
         assert np.array_equal(cloud.get_offsets(), expected[chosen == k])
 
