@@ -124,7 +124,15 @@ def test_model_example_is_discovered(model_page):
     """The model of adding-a-model.md is found, with all methods that its capabilities allow."""
     _, scope = model_page
     assert workflow.models()["PoissonMean"] is type(scope["model"])
-    assert bm.methods_for(scope["model"]) == ["advi", "dadvi", "laplace", "map", "mle", "nuts"]
+    assert bm.methods_for(scope["model"]) == [
+        "advi",
+        "dadvi",
+        "ensemble",
+        "laplace",
+        "map",
+        "mle",
+        "nuts",
+    ]
     assert list(scope["fit"].summary().index) == ["log_mean[Mon]", "log_mean[Tue]"]
     assert scope["fit"].diagnose().ok
 

@@ -59,9 +59,10 @@ def training(fit: Any) -> Figure:
         look = {"color": style.colour(position), "linestyle": style.line(position)}
         for member in values.T:
             axes.plot(np.arange(len(member)), member, alpha=_alpha(values), linewidth=1.3, **look)
-        best = values.argmin(axis=0) if name == lines[-1][0] else np.empty(0, int)
-        ends = values[best, np.arange(len(best))]
-        axes.plot(best, ends, "o", markersize=4, color=look["color"])
+        if name == lines[-1][0]:
+            best = values.argmin(axis=0)
+            ends = values[best, np.arange(len(best))]
+            axes.plot(best, ends, "o", markersize=4, color=look["color"])
         shown.append(style.key(label, **look))
         low, high = float(np.nanmin(values)), float(np.nanquantile(values, 0.95))
         room = 0.08 * (high - low) or 0.1
