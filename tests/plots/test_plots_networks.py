@@ -39,7 +39,7 @@ def test_training_draws_what_was_recorded() -> None:
     lines = [line.get_ydata() for line in axes.get_lines()]
     np.testing.assert_array_equal(lines[0], stats["nll"])
     np.testing.assert_array_equal(lines[1], stats["held_out_nll"])
-    best = int(stats["held_out_nll"].argmin())
+    best = int(np.argmin(stats["held_out_nll"].to_numpy()))
     assert (axes.get_lines()[2].get_xdata()[0], lines[2][0]) == (best, lines[1][best])
     assert axes.get_xlabel() == "epoch"
 
