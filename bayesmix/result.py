@@ -84,8 +84,7 @@ class Fit:
         MissingCapability
             There are several.
         """
-        names = self.design.observed
-        if len(names) != 1:
+        if len(names := self.design.observed) != 1:
             raise MissingCapability(
                 f"this is about one target, and the fit has {len(names)} ({', '.join(names)}); "
                 "sample(), predict() and log_density() are for several"

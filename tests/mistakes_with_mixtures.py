@@ -180,6 +180,12 @@ row(
     experts(gate="y"),
 )
 row(
+    "experts: a column named as if it were the gate's",
+    DataError,
+    "'gate_size' would read as a coefficient of the gate or the scale; rename it",
+    experts("y ~ gate_size", data=TABLE.assign(gate_size=TABLE["x"])),
+)
+row(
     "experts: a column named as a coefficient",
     DataError,
     "'gate_x' would name two coefficients each; rename the column",

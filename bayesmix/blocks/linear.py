@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmix.blocks import formula as formulas
-from bayesmix.errors import FormulaError, SpecError, listed
+from bayesmix.errors import DataError, FormulaError, SpecError, listed
+from bayesmix.priors import LOC_KINDS
 from bayesmix.protocols import Array
 
 
@@ -125,4 +126,31 @@ def check_side(owner: str, name: str, given: Any) -> None:
     if not side or "~" in side:
         raise SpecError(
             f"{owner}: {name} must be the right-hand side of a formula, such as 'x', got {given!r}"
+        )
+
+
+def check_names(linear: Sequence[Linear], priors: Sequence[str]) -> None:
+    """Refuse coefficients that cannot be told apart, and priors that are for none of them.
+
+    Raises
+    ------
+    DataError
+        A name is that of two coefficients, or one of the experts' reads as the gate's.
+    SpecError
+        A prior's name matches nothing.
+    """
+    names = [name for one in linear for name in one.dims()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{listed(twice)} would name two coefficients each; rename the column")
+    taken = [name for name in linear[0].dims() if name.startswith(("gate_", "scale_"))]
+    if taken:
+        raise DataError(
+            f"{listed(taken)} would read as a coefficient of the gate or the scale; rename it"
+        )
+    unknown = [name for name in priors if name not in (*LOC_KINDS, *names)]
+    if unknown:
+        raise SpecError(
+            f"priors for {listed(unknown)} match nothing in the model; allowed: "
+            f"{listed([*LOC_KINDS, *names])}"
         )

@@ -88,7 +88,7 @@ class DADVI(Method):
                 "elbo": ("iteration",),
                 **dict.fromkeys(("gradient_norm", "elbo_final", "elbo_final_mcse"), ()),
             },
-            attrs={"engine": "independent", "deterministic": 1, "tolerance": self.tolerance},
+            attrs={"engine": "independent"},
         )
 
     def _fit(

@@ -13,10 +13,10 @@ from bayesmix import schema
 from bayesmix.blocks import expert_arrays, expert_starts, gated, mixtures
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.gated import Coefficients, Gated
-from bayesmix.blocks.linear import Linear, check_side
+from bayesmix.blocks.linear import Linear, check_names, check_side
 from bayesmix.blocks.outcomes import Expert
 from bayesmix.blocks.targets import Target, expert_of, read_target
-from bayesmix.errors import DataError, FormulaError, SpecError, listed
+from bayesmix.errors import DataError, FormulaError
 from bayesmix.priors import LOC_KINDS, Normal, Prior, named_priors, prior_of
 from bayesmix.protocols import (
     DATA,
@@ -118,7 +118,7 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
     # --- the data as the equation sees them -------------------------------------------------------
 
     def design(self, data: Any) -> Design:
-        """Arrays ``y``, ``X``, ``G``, ``S``: the target, and the columns of loc, gate and scale."""
+        """Arrays ``y``, ``X``, ``G``, ``S``: target, and columns of loc, gate and scale."""
         if isinstance(data, Design):
             return data
         table = schema.frame(data)
@@ -164,16 +164,7 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
     def _check(self, linear: tuple[Linear, ...], n: int) -> None:
         if self.n_experts > n:
             raise DataError(f"{self.n_experts} experts need as many rows, got {n}; use fewer")
-        names = [name for one in linear for name in one.dims()]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise DataError(f"{listed(twice)} would name two coefficients each; rename the column")
-        unknown = [name for name, _ in self.priors if name not in (*LOC_KINDS, *names)]
-        if unknown:
-            raise SpecError(
-                f"priors for {listed(unknown)} match nothing in the model; allowed: "
-                f"{listed([*LOC_KINDS, *names])}"
-            )
+        check_names(linear, [name for name, _ in self.priors])
 
     def _assemble(
         self,
