@@ -18,7 +18,7 @@ from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, ma
 from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
 from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
 from bayesmix.errors import DataError, NoDraws, SpecError, suggestion
-from bayesmix.schema import estimates, is_sampled, judged
+from bayesmix.schema import is_sampled, judged
 
 COLUMNS = ("rhat", "ess_bulk", "ess_tail", "mcse_mean", "mcse_sd", "geweke")
 OF_FUNCTIONS = (
@@ -192,7 +192,7 @@ def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> p
 
 
 def _point_summary(tree: xr.DataTree) -> pd.DataFrame:
-    labels, values = labelled(estimates(tree))
+    labels, values = labelled(judged(tree))
     table = pd.DataFrame({"estimate": values[0, 0]}, index=labels)
     if "standard_error" in tree.children:
         known, errors = labelled(tree["standard_error"].to_dataset())

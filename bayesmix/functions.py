@@ -1,4 +1,4 @@
-"""A network's draws as functions of the inputs, because its weights mean nothing one by one.
+"""A network as functions of the inputs, because its weights mean nothing one by one.
 
 Hidden units can change places and signs without changing the network, so two chains that agree
 have unlike weights. What they agree on is the predictive distribution: its mean and spread at some
@@ -18,13 +18,13 @@ _ROWS = 8
 
 
 def of(posterior: Posterior, model: Model, design: Design) -> xr.Dataset | None:
-    """Mean and sd of the target and its log density at eight rows; None but for networks' draws.
+    """Mean and sd of the target and its log density at eight rows; None but for networks.
 
     The rows lie at even ranks of the first input, and are labelled by its value.
     """
-    if not isinstance(model, HasNetwork) or not (posterior.sampled or posterior.members):
+    if not isinstance(model, HasNetwork):
         return None
-    lead = SAMPLE_DIMS if posterior.sampled else ("member",)
+    lead = SAMPLE_DIMS if posterior.sampled else ("member",) if posterior.members else ()
     chosen = _rows(design)
     rows = design.rows(chosen)
     flat = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from bayesmix.errors import SpecError, listed, suggestion
 
@@ -52,7 +52,7 @@ _READERS: Mapping[type, tuple[Callable[[str], Any], str]] = {
 
 
 def converted(owner: str, name: str, text: str, hint: Any) -> Any:
-    """A text as the type of a spec's field: int, float, bool, str or None.
+    """A text as the type of a spec's field: int, float, bool, str, None, or a tuple by commas.
 
     Raises
     ------
@@ -64,7 +64,13 @@ def converted(owner: str, name: str, text: str, hint: Any) -> Any:
     >>> converted("NUTS", "draws", "2000", int)
     2000
     """
-    kinds = get_args(hint) or (hint,)
+    kinds = get_args(hint) if get_origin(hint) is not tuple else (hint,)
+    kinds = kinds or (hint,)
+    several = next((kind for kind in kinds if get_origin(kind) is tuple), None)
+    if several is not None and ("," in text or str not in kinds):
+        item = get_args(several)[0]
+        parts = [part.strip() for part in text.strip("()[] ").split(",")]
+        return tuple(converted(owner, name, part, item) for part in parts if part)
     if NoneType in kinds and text.lower() == "none":
         return None
     readable = [kind for kind in _READERS if kind in kinds]

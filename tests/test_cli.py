@@ -181,6 +181,11 @@ def test_the_same_seed_gives_the_same_file(folder):
         ("7", str, "7"),
         ("none", int | None, None),
         ("7", int | None, 7),
+        ("20", tuple[int, ...], (20,)),
+        ("20, 10", tuple[int, ...], (20, 10)),
+        ("()", tuple[int, ...], ()),
+        ("x", str | tuple[str, ...], "x"),
+        ("x,z", str | tuple[str, ...], ("x", "z")),
     ],
 )
 def test_texts_become_values(text, hint, value):
@@ -197,6 +202,7 @@ def test_texts_become_values(text, hint, value):
         ("none", int, "must be a whole number, got 'none'"),
         ("big", float, "must be a number, got 'big'"),
         ("maybe", bool, "must be true or false, got 'maybe'"),
+        ("8,b", tuple[int, ...], "must be a whole number, got 'b'"),
         ("1", tuple, "cannot be given on the command line"),
     ],
 )

@@ -91,8 +91,8 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
     True
     """
 
-    inputs: Any = "x"
-    target: Any = "target"
+    inputs: str | tuple[str, ...] = "x"
+    target: str | tuple[str, ...] = "target"
     n_components: int = 3
     hidden: tuple[int, ...] = (20,)
     activation: str = "tanh"
@@ -176,7 +176,7 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         network = self.network(len(columns.labels))
         coords: dict[str, tuple[Any, ...]] = {
             "input": columns.labels,
-            "output": self.target,
+            "output": tuple(self.target),
             "component": tuple(range(self.n_components)),
             "pair": tuple(f"{self.target[i]}, {self.target[j]}" for i, j in network.pairs),
         }
@@ -185,7 +185,7 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         dims = {"X": ("obs", "input"), "Y": ("obs", "output")}
         return Design(
             arrays, {name: dims[name] for name in arrays}, coords, table.loc[:, kept],
-            self.target[0], columns, self.target,
+            self.target[0], columns, tuple(self.target),
         )  # fmt: skip
 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
