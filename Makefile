@@ -30,6 +30,7 @@ bench: $(VENV)/.ready-dev ## Time the census beside other samplers, by turns; pr
 	@$(PY) -m pytest tests/benchmarks -m benchmark
 	@$(PY) tests/benchmarks/census_peers.py --runs 3 --install
 	@$(PY) tests/benchmarks/experts_peers.py --runs 3 --install
+	@$(PY) tests/benchmarks/networks_peers.py --runs 3 --install
 
 clean: ## Remove .venv, build/ and every cache
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks

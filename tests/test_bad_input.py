@@ -12,6 +12,7 @@ import mistakes_in_data
 import mistakes_in_specs
 import mistakes_with_fits
 import mistakes_with_mixtures
+import mistakes_with_networks
 import numpy as np
 import pytest
 import xarray as xr
@@ -37,6 +38,7 @@ ROWS = [
     *mistakes_in_specs.ROWS,
     *mistakes_with_fits.ROWS,
     *mistakes_with_mixtures.ROWS,
+    *mistakes_with_networks.ROWS,
 ]
 
 

@@ -191,7 +191,7 @@ class MixtureDensityNetwork(nn.Module):
         self.network = Network(
             n_inputs, n_outputs, n_components, tuple(hidden), activation, noise,
             check_number(owner, "floor", floor, low=0),
-            check_number(owner, "fixed_scale", known, low=0),
+            check_number(owner, "fixed_scale", known, low=0, strict=True),
         )  # fmt: skip
         for name, values in starting(self.network).items():
             self.register_parameter(name, nn.Parameter(values))

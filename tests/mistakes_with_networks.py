@@ -1,0 +1,316 @@
+"""Rows of the table of mistakes: mixture density networks, how they are trained, ensembles."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from mistakes import FORMULA, INF, NAN, NO_TABLE, TABLE, Call, Row, add
+from small_fits import branches
+
+import bayesmix as bm
+from bayesmix.errors import DataError, MissingCapability, SpecError
+
+ROWS: list[Row] = []
+row = functools.partial(add, ROWS)
+PAIRS = branches().assign(z=lambda rows: 2 * rows["y"] + rows["x"] ** 2, one=1.0)
+QUICK = bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=3))
+
+
+def network(inputs: Any = "x", target: Any = "y", data: Any = None, **options: Any) -> Call:
+    """A network fitted, and written to the folder if it should succeed."""
+    method = options.pop("method", QUICK)
+    table = PAIRS if data is None else data
+    options = {"n_components": 2, "hidden": (2,), **options}
+
+    def call(folder: Path) -> bm.Fit:
+        model = bm.MDN(inputs, target, **options)
+        return bm.fit(model, table, method=method, seed=1, progress=False, cache=folder)
+
+    return call
+
+
+def changed(name: str, value: Any, place: int = 3) -> pd.DataFrame:
+    """The table with another value in one cell."""
+    column = PAIRS[name].astype(object if isinstance(value, str) else float)
+    column.iloc[place] = value
+    return PAIRS.assign(**{name: column})
+
+
+@functools.cache
+def fitted() -> bm.Fit:
+    """A small network that is asked for something."""
+    model = bm.MDN(("x", "kind"), "y", 2, hidden=(2,))
+    return bm.fit(model, PAIRS, method=QUICK, seed=1, progress=False)
+
+
+# Data
+for value, word in ((NAN, "missing"), (INF, "infinite")):
+    for name, what in (("x", "an input"), ("y", "the target")):
+        words = f"column '{name}' has 1 {word} value.s., first in row 3"
+        row(f"network: {value} in {what}", DataError, words, network(data=changed(name, value)))
+row(
+    "network: a missing label",
+    DataError,
+    "column 'kind' has 1 missing value.s., first in row 3",
+    network(("x", "kind"), data=PAIRS.assign(kind=PAIRS["kind"].mask(PAIRS.index == 3))),
+)
+row(
+    "network: text in a column of numbers",
+    DataError,
+    "column 'x' holds 'float', 'str'; give one kind: numbers, text or a category",
+    network(data=changed("x", "oops")),
+)
+row(
+    "network: a constant target",
+    DataError,
+    "has the same value in every row, so there is no density to learn; drop it",
+    network(target="one"),
+)
+row(
+    "network: one constant target of two",
+    DataError,
+    "target number '2' has the same value in every row",
+    network(target=("y", "one")),
+)
+row(
+    "network: one row",
+    DataError,
+    "a network needs at least two rows, got 1",
+    network(data=PAIRS.iloc[:1]),
+)
+row("network: no rows", DataError, "data has no rows", network(data=PAIRS.iloc[:0]))
+row(
+    "network: a target of text",
+    DataError,
+    "column 'kind' must hold numbers, got '[ab]' .*convert it with",
+    network(target="kind"),
+)
+row("network: no table", DataError, NO_TABLE.format("list"), network(data=[1, 2]))
+for inputs, target, culprit in (("xx", "y", "xx"), (("x", "u"), "y", "u"), ("x", "yy", "yy")):
+    words = f"data lacks '{culprit}'.*; its columns are 'x', 'y'"
+    row(f"network: unknown column {culprit}", DataError, words, network(inputs, target))
+row(
+    "network: a target called component",
+    DataError,
+    "a target cannot be called so; rename the column",
+    network(target="component", data=PAIRS.rename(columns={"y": "component"})),
+)
+
+# The spec
+for inputs, target, culprit in (("y", "y", "y"), (("x", "z"), ("y", "z"), "z")):
+    words = f"MDN: '{culprit}' cannot be both an input and a target"
+    row(f"network: {culprit} on both sides of {inputs}", SpecError, words, network(inputs, target))
+for field in ("inputs", "target"):
+    for value in (3, None, (), ("x", 3), [None]):
+        words = f"MDN: {field} must be a column's name or several, got"
+        row(f"network: {field}={value!r}", SpecError, words, network(**{field: value}))
+    words = f"MDN: {field} names a column twice: "
+    row(f"network: {field} twice", SpecError, words, network(**{field: ("x", "x")}))
+for value in (0, -1, 1.5, "3", None, True, NAN):
+    words = f"MDN: n_components must be a whole number >= 1, got {value!r}"
+    row(f"network: n_components={value!r}", SpecError, words, network(n_components=value))
+for value in (0, -2, 2.5, "4", True):
+    words = f"MDN: hidden must be a whole number >= 1, got {value!r}"
+    row(f"network: hidden=({value!r},)", SpecError, words, network(hidden=(value,)))
+row(
+    "network: hidden=0",
+    SpecError,
+    "MDN: hidden must be a whole number >= 1, got 0",
+    network(hidden=0),
+)
+for field, wrong, allowed in (
+    ("noise", "diagnal", "diagonal"),
+    ("noise", "spherical", "isotropic"),
+    ("activation", "tan", "tanh"),
+    ("activation", "gelu", "softplus"),
+):
+    words = f"MDN: {field}='{wrong}' is not known: .*'{allowed}'"
+    row(f"network: {field}={wrong}", SpecError, words, network(**{field: wrong}))
+row(
+    "network: an unknown prior",
+    SpecError,
+    "priors for 'wieght' match nothing in the model; allowed: 'hidden', 'logit', 'loc', 'scale'",
+    network(priors={"wieght": bm.Normal()}),
+)
+row(
+    "network: a prior of a layer that there is not",
+    SpecError,
+    "priors for 'hidden_2_weight' match nothing in the model; allowed: .*'hidden_1_weight'",
+    network(priors={"hidden_2_weight": bm.Normal()}),
+)
+row(
+    "network: fixed noise without its scale",
+    SpecError,
+    "fixed_scale, .* goes with noise='fixed' and with no other; got noise='fixed', fixed_.*None",
+    network(noise="fixed"),
+)
+for noise in ("diagonal", "full", "isotropic", "isotropic-shared"):
+    row(
+        f"network: a fixed scale with {noise} noise",
+        SpecError,
+        f"goes with noise='fixed' and with no other; got noise='{noise}', fixed_scale=0.5",
+        network(noise=noise, fixed_scale=0.5),
+    )
+for value, words in (
+    (0, "MDN: fixed_scale must be above zero"),
+    (-1, "MDN: fixed_scale must be"),
+    (NAN, "MDN: fixed_scale must be"),
+    ("wide", "MDN: fixed_scale must be a number"),
+):
+    row(
+        f"network: fixed_scale={value!r}",
+        SpecError,
+        words,
+        network(noise="fixed", fixed_scale=value),
+    )
+for value in (-0.1, NAN, INF, "low", None):
+    row(f"network: floor={value!r}", SpecError, "MDN: floor must be", network(floor=value))
+
+# Training
+for value in ("sgd", "adam", bm.Adam, None, 0.1):
+    row(
+        f"network: optimizer={value!r}",
+        SpecError,
+        "optimizer must be 'auto', LBFGS.* or Adam.*, such as Adam.batch_size=512., got",
+        lambda folder, value=value: bm.MLE(optimizer=value),
+    )
+for value in (None, 0, ("cpu",)):
+    row(
+        f"network: device={value!r}",
+        SpecError,
+        "device must be 'auto', 'cpu' or 'cuda', got",
+        lambda folder, value=value: bm.MLE(device=value),
+    )
+row(
+    "network: a checkpoint that is no text",
+    SpecError,
+    "checkpoint must be a path as text, got",
+    lambda folder: bm.MLE(checkpoint=folder),
+)
+row(
+    "network: a checkpoint with L-BFGS",
+    SpecError,
+    "LBFGS takes seconds and keeps no checkpoint; use Adam",
+    network(method=bm.MLE(optimizer=bm.LBFGS(), checkpoint="here.npz")),
+)
+row(
+    "network: a GPU with L-BFGS",
+    SpecError,
+    "LBFGS runs on the CPU; for device='cuda' use Adam",
+    network(method=bm.MLE(optimizer=bm.LBFGS(), device="cuda")),
+)
+row(
+    "network: a device that no machine has",
+    SpecError,
+    "device='cuda:99' cannot be used here: .*; use device='auto' or 'cpu'",
+    network(method=bm.MLE(device="cuda:99")),
+)
+for what, method in (
+    ("Adam", bm.MLE(optimizer=bm.Adam())),
+    ("a GPU", bm.MLE(device="cuda")),
+    ("a checkpoint", bm.MLE(checkpoint="here.npz")),
+):
+    row(
+        f"MLE: {what} on a GLM",
+        SpecError,
+        "MLE: optimizer, device and checkpoint are for networks; BinomialGLM is fitted by Newton",
+        lambda folder, method=method: bm.fit(
+            bm.BinomialGLM(FORMULA), TABLE, method=method, seed=1, progress=False, cache=folder
+        ),
+    )
+for field, value, words in (
+    ("learning_rate", 0, "Adam: learning_rate must be"),
+    ("learning_rate", -1, "Adam: learning_rate must be"),
+    ("learning_rate", NAN, "Adam: learning_rate must be"),
+    ("batch_size", 0, "Adam: batch_size must be a whole number >= 1"),
+    ("batch_size", 2.5, "Adam: batch_size must be a whole number >= 1"),
+    ("epochs", 0, "Adam: epochs must be a whole number >= 1"),
+    ("patience", 0, "Adam: patience must be a whole number >= 1"),
+    ("weight_decay", -1, "Adam: weight_decay must be"),
+    ("clip", 0, "Adam: clip must be"),
+    ("validation", 1, "Adam: validation must be"),
+    ("validation", -0.1, "Adam: validation must be"),
+    ("double", 1, "Adam: double must be True or False, got 1"),
+):
+    row(
+        f"Adam: {field}={value!r}",
+        SpecError,
+        words,
+        lambda folder, field=field, value=value: bm.Adam(**{field: value}),
+    )
+row(
+    "Adam: an unknown schedule",
+    SpecError,
+    "Adam: schedule='cosin' is not known: did you mean 'cosine'",
+    lambda folder: bm.Adam(schedule="cosin"),
+)
+for field, value in (("max_iter", 0), ("max_iter", 1.5), ("weight_decay", -1)):
+    row(
+        f"LBFGS: {field}={value!r}",
+        SpecError,
+        f"LBFGS: {field} must be",
+        lambda folder, field=field, value=value: bm.LBFGS(**{field: value}),
+    )
+
+# Other methods
+row(
+    "Laplace: the last layer of experts",
+    SpecError,
+    "Laplace: layer='last' is for networks; MixtureOfExperts has no layers",
+    lambda folder: bm.fit(
+        bm.MixtureOfExperts("y ~ x", 2, scale="constant"),
+        PAIRS,
+        method=bm.Laplace(draws=20, layer="last"),
+        seed=1,
+        progress=False,
+        cache=folder,
+    ),
+)
+row(
+    "Laplace: an unknown layer",
+    SpecError,
+    "Laplace: layer='first' is not known: Allowed: 'all', 'last'",
+    lambda folder: bm.Laplace(layer="first"),
+)
+row(
+    "network: full-rank ADVI",
+    SpecError,
+    "ADVI of a network is mean-field; for correlations use method='nuts'",
+    network(method=bm.ADVI(steps=100, covariance="fullrank")),
+)
+row("network: EM", MissingCapability, "EM needs em_step", network(method="em"))
+
+# Questions to a fit
+row(
+    "network: new rows lack an input",
+    DataError,
+    "data lacks 'kind'; its columns are 'x', 'y'",
+    lambda folder: fitted().predict(PAIRS[["x", "y"]].iloc[:3]),
+)
+row(
+    "network: new rows with an unknown label",
+    DataError,
+    "column 'kind' has labels that training did not see: 'q'; known: 'a', 'b'",
+    lambda folder: fitted().sample(PAIRS.iloc[:2].assign(kind="q")),
+)
+row(
+    "network: new rows with text for numbers",
+    DataError,
+    "column 'x' held numbers in training and holds str here",
+    lambda folder: fitted().predict(PAIRS.iloc[:2].assign(x="one")),
+)
+row(
+    "network: new rows with a missing input",
+    DataError,
+    "column 'x' has 1 missing value.s., first in row 1",
+    lambda folder: fitted().predict(PAIRS.iloc[:2].assign(x=[0.1, NAN])),
+)
+row(
+    "network: a score without the target",
+    DataError,
+    "these rows cannot be scored: give the target, 'y', in every row",
+    lambda folder: fitted().log_density(PAIRS[["x", "kind"]]),
+)
