@@ -7,7 +7,8 @@ computation whatever their number, and Adam's own arithmetic a handful of operat
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,8 @@ from bayesmix.optimizers import Adam
 from bayesmix.protocols import Array
 
 _WARM, _DECAY, _TINY = 0.9, 0.999, 1e-8
+_WORTH_THREADS = 50_000
+"""Numbers in the hidden layer of a batch from which on threads are worth their cost."""
 
 
 @dataclass
@@ -215,6 +218,19 @@ class Training:
         return (total / len(self.held_out)).cpu().numpy().astype(float)
 
 
+@contextmanager
+def _threads(training: Training, runs: int) -> Generator[None]:
+    """One thread where batches are small: threads would spend the time waiting for one another."""
+    before = torch.get_num_threads()
+    wide = max(training.task.network.hidden, default=1)
+    if training.size * wide * runs < _WORTH_THREADS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def train(training: Training, state: State, report: Callable[[State], None]) -> State:
     """Epochs until the last, or until no run has patience left.
 
@@ -226,6 +242,11 @@ def train(training: Training, state: State, report: Callable[[State], None]) -> 
     NotConverged
         The loss of every run of some member is NaN or infinite.
     """
+    with _threads(training, len(state.point)):
+        return _epochs(training, state, report)
+
+
+def _epochs(training: Training, state: State, report: Callable[[State], None]) -> State:
     settings = training.settings
     prune = max(1, settings.epochs // 10)
     while state.epoch < settings.epochs and not _out_of_patience(training, state):

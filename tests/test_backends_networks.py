@@ -1,0 +1,285 @@
+"""NumPy, PyMC, torch and the compiled loop are four readings of one mixture density network."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bayesmix as bm
+from bayesmix import rng as random
+from bayesmix.blocks.target import target
+
+BOTH = ("y1", "y2")
+MODELS = {
+    "diagonal": bm.MDN("x", "y1", 3),
+    "diagonal, two targets": bm.MDN(("x", "kind", "w"), BOTH, 2, (4, 3), "relu"),
+    "full": bm.MDN("x", BOTH, 3, noise="full"),
+    "full, no floor": bm.MDN(("w", "x"), BOTH, 2, (4, 3), "softplus", noise="full", floor=0),
+    "full, one target, linear": bm.MDN(("x", "kind"), "y1", 2, (), "sigmoid", noise="full"),
+    "full, three targets": bm.MDN("x", (*BOTH, "w"), 2, (4,), "sigmoid", noise="full"),
+    "isotropic": bm.MDN("x", BOTH, 2, (4, 3), "sigmoid", noise="isotropic", floor=0.5),
+    "isotropic, one target": bm.MDN("x", "y1", 3, (20,), "relu", noise="isotropic"),
+    "shared": bm.MDN(("x", "w"), BOTH, 3, (20,), "softplus", noise="isotropic-shared"),
+    "shared, one target": bm.MDN("x", "y1", 2, (4, 3), noise="isotropic-shared"),
+    "fixed, linear": bm.MDN("x", BOTH, 3, (), noise="fixed", fixed_scale=0.7),
+    "fixed, one target": bm.MDN("x", "y1", 2, (20,), "sigmoid", noise="fixed", fixed_scale=2.5),
+    "one component": bm.MDN("x", BOTH, 1, (20,), noise="full"),
+    "one component, fixed, linear": bm.MDN("x", "y2", 1, (), noise="fixed", fixed_scale=1),
+    "priors of their own": bm.MDN(
+        "x", BOTH, 2, (4,), priors={"hidden": bm.Normal(1, 0.5), "loc_bias": bm.Normal(-1, 2)}
+    ),
+}
+EACH = pytest.mark.parametrize("name", MODELS)
+DRAWS = 3
+
+
+@functools.cache
+def table():
+    """300 rows, more than two blocks of the compiled loop."""
+    rng = random.stream(1, "networks")
+    n = 300
+    data = pd.DataFrame(rng.normal(size=(n, 4)), columns=["x", "w", "y1", "y2"])
+    return data.assign(kind=np.array(["a", "b", "c"])[rng.integers(3, size=n)])
+
+
+@functools.cache
+def case(name):
+    """A model, its design, and draws from its prior without those whose exponentials overflow."""
+    model = MODELS[name]
+    design = model.design(table())
+    params = model.draw_prior(design, random.stream(2, "prior"), DRAWS)
+    return model, design, {key: np.clip(value, -1, 1) for key, value in params.items()}
+
+
+def single(name, i):
+    """One draw without the sample axis, each parameter in the network's full shape."""
+    model, design, params = case(name)
+    shapes = model.network(design.arrays["X"].shape[1]).shapes
+    return {key: params[key][i].reshape(shape) for key, shape in shapes.items()}
+
+
+@functools.cache
+def pymc_says(name):
+    """Pointwise log-likelihood, log joint, and gradient by name, of every draw in PyMC."""
+    import pytensor
+    from pytensor.compile.mode import Mode
+
+    model, design, params = case(name)
+    built = model.pymc_model(design)
+    names = [variable.name for variable in built.value_vars]
+    *priors, pointwise = built.logp(sum=False)
+    total = pointwise.sum() + sum(prior.sum() for prior in priors)
+    outputs = [pointwise, total, *pytensor.grad(total, built.value_vars)]
+    # as written: neither rewritten nor compiled, which would take half a minute
+    evaluate = pytensor.function(built.value_vars, outputs, mode=Mode("py", None))
+    found = [evaluate(*(params[key][i] for key in names)) for i in range(DRAWS)]
+    gradients = [dict(zip(names, one[2:], strict=True)) for one in found]
+    return (
+        np.stack([one[0] for one in found]),
+        np.array([float(one[1]) for one in found]),
+        gradients,
+    )
+
+
+def torch_module(name, i):
+    """The torch module with a draw's values for parameters."""
+    import torch
+
+    model, design, _ = case(name)
+    with random.torch_seed(random.stream(3, "module")):
+        module = model.torch_module(design)
+    values = single(name, i)
+    with torch.no_grad():
+        for key, parameter in module.named_parameters():
+            parameter.copy_(torch.as_tensor(values.pop(key)))
+    assert not values
+    return module
+
+
+def agree(found, expected):
+    """Equal to ten digits; where terms cancel, to ten digits of what is added up."""
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@EACH
+def test_pymc_likelihood_equals_numpy(name):
+    """Row by row, at prior draws, the observed variable has NumPy's log density."""
+    model, design, params = case(name)
+    agree(pymc_says(name)[0], model.log_density(params, design))
+
+
+@EACH
+def test_pymc_prior_equals_numpy(name):
+    """What PyMC's joint density has beside the likelihood is NumPy's log prior."""
+    model, design, params = case(name)
+    pointwise, total, _ = pymc_says(name)
+    expected = model.log_prior(params, design)
+    # the difference is rounded relative to the larger joint density
+    size = np.abs(total).max() / np.abs(expected).min()
+    np.testing.assert_allclose(total - pointwise.sum(axis=1), expected, rtol=1e-12 * (1 + size))
+
+
+@EACH
+def test_compiled_loop_equals_numpy_and_pymc(name):
+    """The kernel's joint density equals both others'; its gradient is PyMC's."""
+    model, design, params = case(name)
+    density = target(model, design)
+    assert density.outputs_are_free
+    _, total, gradients = pymc_says(name)
+    numpy = model.log_density(params, design).sum(axis=1) + model.log_prior(params, design)
+    for i in range(DRAWS):
+        point = density.point({key: value[i] for key, value in params.items()})
+        value, gradient = density.log_density(point)
+        assert value == pytest.approx(numpy[i], rel=1e-10)
+        assert value == pytest.approx(total[i], rel=1e-10)
+        expected = np.concatenate([np.ravel(gradients[i][key]) for key, _ in density.variables])
+        np.testing.assert_allclose(
+            gradient, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max()
+        )
+        for key, value in density.expand(point).items():
+            np.testing.assert_array_equal(value[0], params[key][i])
+
+
+@EACH
+def test_the_prior_of_the_compiled_loop_is_numpys(name):
+    """Joint density less likelihood is the log prior, at draws where the likelihood is small."""
+    model, design, params = case(name)
+    few = design.rows(slice(0, 2))
+    density = target(model, few)
+    for i in range(DRAWS):
+        one = {key: value[i : i + 1] for key, value in params.items()}
+        value, _ = density.log_density(density.point({k: v[0] for k, v in one.items()}))
+        likelihood = float(model.log_density(one, few).sum())
+        size = 1 + abs(likelihood / float(model.log_prior(one, few)[0]))
+        expected = pytest.approx(float(model.log_prior(one, few)[0]), rel=1e-12 * size)
+        assert value - likelihood == expected
+
+
+@EACH
+def test_torch_equals_numpy(name):
+    """The torch module at a draw has NumPy's log density row by row, and its total."""
+    model, design, params = case(name)
+    expected = model.log_density(params, design)
+    for i in range(DRAWS):
+        module = torch_module(name, i)
+        agree(module.log_prob().detach().numpy(), expected[i])
+        assert float(module().detach()) == pytest.approx(expected[i].sum(), rel=1e-10)
+
+
+@EACH
+def test_torch_gradient_is_that_of_the_compiled_likelihood(name):
+    """Autodiff of the torch module equals the kernel's gradient without a prior."""
+    import torch
+
+    from bayesmix.blocks.network import Units
+    from bayesmix.blocks.trainable import Trainable
+
+    model, design, _ = case(name)
+    x, y = design.arrays["X"], design.arrays["Y"]
+    network = model.network(x.shape[1])
+    as_they_are = Units(*(np.full(m, v) for m in (x.shape[1], y.shape[1]) for v in (0.0, 1.0)))
+    task = Trainable(network, as_they_are, np.full(y.shape[1], network.floor), x, y)
+    for i in range(DRAWS):
+        module = torch_module(name, i)
+        slopes = torch.autograd.grad(module(), list(module.parameters()))
+        expected = np.concatenate([slope.numpy().ravel() for slope in slopes])
+        point = np.concatenate([np.ravel(value) for value in single(name, i).values()])
+        value, gradient = task.likelihood().log_density(point)
+        assert value == pytest.approx(float(module().detach()), rel=1e-10)
+        np.testing.assert_allclose(
+            gradient, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max()
+        )
+
+
+@EACH
+def test_torch_computes_many_networks_at_once(name):
+    """With a leading axis of members on every parameter, each member has its own log density."""
+    import torch
+
+    from bayesmix.blocks.nets_mdn import log_density
+
+    model, design, params = case(name)
+    network = model.network(design.arrays["X"].shape[1])
+    each = [single(name, i) for i in range(DRAWS)]
+    weights = {key: torch.as_tensor(np.stack([one[key] for one in each])) for key in each[0]}
+    x, y = (torch.as_tensor(design.arrays[key]) for key in ("X", "Y"))
+    agree(log_density(network, weights, x, y).numpy(), model.log_density(params, design))
+    # rows of their own for each member
+    own = torch.stack([torch.arange(i, i + 40) for i in range(DRAWS)])
+    found = log_density(network, weights, x[own], y[own]).numpy()
+    expected = model.log_density(params, design)
+    agree(found, np.stack([expected[i, i : i + 40] for i in range(DRAWS)]))
+
+
+@EACH
+def test_the_public_module_is_the_same_distribution(name):
+    """`MixtureDensityNetwork` at a draw gives NumPy's log density, mean and variance."""
+    import torch
+
+    model, design, params = case(name)
+    x, y = (torch.as_tensor(design.arrays[key]) for key in ("X", "Y"))
+    module = bm.MixtureDensityNetwork(
+        x.shape[1], y.shape[1], model.n_components, model.hidden, model.activation, model.noise,
+        model.floor, model.fixed_scale,
+    ).double()  # fmt: skip
+    module.load_state_dict({key: torch.as_tensor(v) for key, v in single(name, 0).items()})
+    with torch.no_grad():
+        found = module(x)
+        scored = found.log_prob(y if y.shape[1] > 1 else y[:, 0])
+    agree(scored.numpy(), model.log_density(params, design)[0])
+    mean, variance = model.moments(params, design)
+    agree(found.mean.numpy(), mean[0])
+    np.testing.assert_allclose(found.variance.numpy(), variance[0], rtol=1e-9)
+
+
+@EACH
+def test_torch_parameters_are_named_as_numpy_has_them(name):
+    """Parameters come back under the names of the fit, in its shapes, with the same density."""
+    model, design, params = case(name)
+    found, errors = model.from_torch(torch_module(name, 0), design)
+    assert not errors and list(found) == list(model.dims(design)) == list(params)
+    for key, value in params.items():
+        np.testing.assert_array_equal(found[key], value[0])
+
+
+@EACH
+def test_many_points_at_once_are_the_points_one_by_one(name):
+    """Densities computed on every core are those of single calls."""
+    model, design, _ = case(name)
+    density = target(model, design)
+    points = random.stream(3, "points").normal(0, 0.5, (40, density.n_dim))
+    values, gradients = density.log_densities(points)
+    for point, value, gradient in zip(points, values, gradients, strict=True):
+        one = density.log_density(point)
+        assert one[0] == value
+        np.testing.assert_array_equal(one[1], gradient)
+
+
+@pytest.mark.parametrize("name", ["diagonal", "full", "shared", "one component, fixed, linear"])
+def test_a_density_of_nan_is_refused_by_the_loop(name):
+    """A parameter that is no number gives no density, not one without that component."""
+    model, design, _ = case(name)
+    density = target(model, design)
+    for i in range(density.n_dim):
+        point = np.zeros(density.n_dim)
+        point[i] = np.nan
+        assert density.log_density(point)[0] == -np.inf
+
+
+def test_other_priors_are_left_to_pymc():
+    """The compiled loop knows normal priors alone; PyMC and NumPy agree on others."""
+    import pytensor
+    from pytensor.compile.mode import Mode
+
+    model = bm.MDN("x", "y1", 2, (3,), priors={"loc": bm.StudentT(4, 0, 1)})
+    design = model.design(table())
+    assert model.kernel(design) is None
+    params = model.draw_prior(design, random.stream(5, "prior"), 1)
+    built = model.pymc_model(design)
+    evaluate = pytensor.function(built.value_vars, built.logp(), mode=Mode("py", None))
+    total = float(evaluate(*(params[variable.name][0] for variable in built.value_vars)))
+    expected = model.log_density(params, design).sum() + model.log_prior(params, design)[0]
+    assert total == pytest.approx(float(expected), rel=1e-10)
