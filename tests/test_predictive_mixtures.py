@@ -156,7 +156,7 @@ def test_responsibilities_sum_to_one_and_find_the_branch(point: bm.Fit) -> None:
     data = bm.datasets.one_to_many()
     found = point.responsibilities(data.iloc[[0, 500, 999]])
     np.testing.assert_allclose(found["responsibility"].sum("expert"), 1)
-    slopes = point.tree["estimate"]["x"].to_numpy()[found["component"].to_numpy()]
+    slopes = point.tree["estimate"]["x"].to_numpy()[found["most_probable"].to_numpy()]
     assert slopes[1] < 0 < min(slopes[0], slopes[2])
 
 

@@ -39,8 +39,10 @@ MIXTURES: dict[str, Callable[[Any], Figure]] = {
     "predictive": lambda fit: bm.plots.predictive(fit),
     "conditional_density": lambda fit: bm.plots.conditional_density(fit),
     "residual_pit": lambda fit: bm.plots.residual_pit(fit),
+    "mean_curves": lambda fit: bm.plots.mean_curves(fit),
+    "coverage": lambda fit: bm.plots.coverage(fit),
 }
-ALL = [*DRAWS, *MIXTURES, "objective"]
+ALL = [*DRAWS, *MIXTURES, "objective", "training"]
 every = pytest.mark.parametrize("name", ALL)
 with_draws = pytest.mark.parametrize("name", DRAWS)
 
@@ -51,6 +53,10 @@ def figures(slopes: Fit, estimate: Fit, mixture: Fit) -> dict[str, Figure]:
     made = {name: draw(slopes) for name, draw in DRAWS.items()}
     made |= {name: draw(mixture) for name, draw in MIXTURES.items()}
     made["objective"] = bm.plots.objective(estimate)
+    short = bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=20))
+    network = bm.MDN("x", "target", 2, hidden=(3,))
+    fit = bm.fit(network, bm.datasets.one_to_many(), method=short, seed=1, progress=False)
+    made["training"] = bm.plots.training(fit)
     for figure in made.values():
         FigureCanvasAgg(figure).draw()
     return made
@@ -101,7 +107,7 @@ def test_refuses_point_estimates(estimate: Fit, name: str) -> None:
 @every
 def test_refuses_what_is_no_fit(name: str, given: object) -> None:
     """Anything but a fit (or a mapping of fits) is named in the error."""
-    draw = (DRAWS | MIXTURES).get(name, bm.plots.objective)
+    draw = (DRAWS | MIXTURES).get(name) or getattr(bm.plots, name)
     with pytest.raises(SpecError, match=rf"{name}\(\) needs a fit"):
         draw(given)
 
