@@ -173,8 +173,11 @@ class HasNetwork(HasTorch):
     entry: ClassVar[str] = "trainable"
 
     @abstractmethod
-    def trainable(self, data: Any) -> Any:
-        """The network with its data, a ``Trainable`` (:mod:`bayesmix.blocks.trainable`)."""
+    def trainable(self, data: Any, rows: Array | None = None) -> Any:
+        """The network with its data, a ``Trainable`` (:mod:`bayesmix.blocks.trainable`).
+
+        ``rows`` are those that train; units are theirs, not those of rows held out.
+        """
 
     @abstractmethod
     def named(self, full: Params, design: Design) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from bayesmix import schema, workflow
 from bayesmix.blocks import chains
 from bayesmix.checks.finding import labelled
 from bayesmix.diagnostics import engine_of
-from bayesmix.errors import DataError, MissingCapability, NotConverged
+from bayesmix.errors import DataError, MissingCapability, NotConverged, listed
 from bayesmix.progress import reporter
 from bayesmix.protocols import Array, HasComponents, HasPrior, Method, Params, Report
 from bayesmix.result import Fit
@@ -56,6 +56,11 @@ class Study:
             )
         seed, table = random.check_seed(seed), schema.frame(data)
         design = model.design(table)
+        if len(design.observed) > 1:
+            raise MissingCapability(
+                f"calibration simulates one outcome, and this model has {len(design.observed)} "
+                f"({listed(design.observed)}); calibrate it for each alone"
+            )
         if table[design.target].dtype.kind not in "iufb":
             raise DataError(
                 f"the outcome {design.target!r} must hold numbers to be simulated, got "

@@ -72,7 +72,7 @@ row(
 row(
     "network: one constant target of two",
     DataError,
-    "target number '2' has the same value in every row",
+    "the target 'one' has the same value in every row",
     network(target=("y", "one")),
 )
 row(

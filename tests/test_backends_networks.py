@@ -181,7 +181,9 @@ def test_torch_gradient_is_that_of_the_compiled_likelihood(name):
     x, y = design.arrays["X"], design.arrays["Y"]
     network = model.network(x.shape[1])
     as_they_are = Units(*(np.full(m, v) for m in (x.shape[1], y.shape[1]) for v in (0.0, 1.0)))
-    task = Trainable(network, as_they_are, np.full(y.shape[1], network.floor), x, y)
+    task = Trainable(
+        network, as_they_are, np.full(y.shape[1], network.floor), x, y, np.arange(len(x))
+    )
     for i in range(DRAWS):
         module = torch_module(name, i)
         slopes = torch.autograd.grad(module(), list(module.parameters()))
@@ -267,6 +269,16 @@ def test_a_density_of_nan_is_refused_by_the_loop(name):
         point = np.zeros(density.n_dim)
         point[i] = np.nan
         assert density.log_density(point)[0] == -np.inf
+
+
+@pytest.mark.parametrize("target", ["y1", ("y1", "y2")])
+def test_the_targets_are_what_pymc_observes(target):
+    """The observed variable holds the data, so that PyMC's own tools see them."""
+    model = bm.MDN("x", target, 2, (3,), noise="diagonal")
+    built = model.pymc_model(model.design(table()))
+    (observed,) = built.observed_RVs
+    held = built.rvs_to_values[observed].eval()
+    np.testing.assert_array_equal(held, table()[target if target == "y1" else list(target)])
 
 
 def test_other_priors_are_left_to_pymc():

@@ -244,6 +244,14 @@ def _sbc(model: Any = None, data: Any = DATA, method: Any = None, **options: Any
         ({"model": NoPrior()}, MissingCapability, "NoPrior offers none"),
         ({"model": Flat(), "data": {"y": ["a", "b"]}}, DataError, "recode it to 0 and 1"),
         ({"data": {"x": [1.0, 2.0]}}, DataError, "lacks 'y'"),
+        (
+            {
+                "model": bm.MDN("x", ("y", "z")),
+                "data": {"x": [1.0, 2.0], "y": [1.0, 3.0], "z": [0.0, 2.0]},
+            },
+            MissingCapability,
+            r"2 \('y', 'z'\); calibrate it for each alone",
+        ),
     ],
 )
 def test_bad_input_is_refused(options: dict[str, Any], error: type[Exception], words: str) -> None:

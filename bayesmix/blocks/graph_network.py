@@ -1,4 +1,4 @@
-"""A mixture density network in PyTensor: the log density of its rows."""
+"""A mixture density network in PyTensor: what it sets, and the log density of its rows."""
 
 from __future__ import annotations
 
@@ -11,33 +11,42 @@ from bayesmix.blocks.network import Network
 from bayesmix.priors import LOG_2PI
 
 
-def log_density(network: Network, weights: Mapping[str, Any], x: Any, y: Any) -> Any:
-    """Log density of targets y (obs, output) given inputs x (obs, input): a vector (obs,).
+def heads(network: Network, weights: Mapping[str, Any], x: Any) -> tuple[Any, ...]:
+    """What the network sets at x (obs, input).
 
-    ``weights`` hold every parameter in its full shape.
+    Log weights (obs, component), locs and scales (obs, component, output) and, where targets are
+    correlated, L below its diagonal (obs, component, pair). ``weights`` hold every parameter in
+    its full shape.
     """
     import pytensor.tensor as pt
 
     h = x
     for number in range(1, len(network.hidden) + 1):
         h = _activate(network.activation, _affine(weights, f"hidden_{number}", h, 1))
-    log_scale: Any
-    parts: Any = 0.0
-    if network.components > 1:
-        parts = pt.special.log_softmax(_affine(weights, "logit", h, 1), axis=1)
     loc = _affine(weights, "loc", h, 2)
-    scale = _scale(network, weights, h)
-    tril = _affine(weights, "tril", h, 2) if network.pairs else None
+    logits: Any = pt.zeros_like(loc[:, :, 0])
+    if network.components > 1:
+        logits = _affine(weights, "logit", h, 1)
+    log_weight: Any = pt.special.log_softmax(logits, axis=1)
+    found = (log_weight, loc, _scale(network, weights, h) + pt.zeros_like(loc))
+    return (*found, _affine(weights, "tril", h, 2)) if network.pairs else found
+
+
+def log_density(
+    network: Network, y: Any, log_weight: Any, loc: Any, scale: Any, tril: Any = None
+) -> Any:
+    """Log density of targets y (obs, output), given the :func:`heads`: a vector (obs,)."""
+    import pytensor.tensor as pt
+
     z: list[Any] = []
+    parts: Any = log_weight
     for j in range(network.outputs):
-        wide = scale[:, :, j] if scale.broadcastable[2] is False else scale[:, :, 0]
         residual = y[:, j, None] - loc[:, :, j]
         for at, (row, column) in enumerate(network.pairs):
             if row == j:
-                assert tril is not None
                 residual = residual - tril[:, :, at] * z[column]
-        z.append(residual / wide)
-        log_scale = pt.log(wide)
+        z.append(residual / scale[:, :, j])
+        log_scale: Any = pt.log(scale[:, :, j])
         parts = parts - np.float64(0.5) * z[j] ** 2 - log_scale
     total: Any = pt.logsumexp(parts, axis=1)
     return total - np.float64(0.5 * network.outputs * LOG_2PI)

@@ -117,11 +117,7 @@ class Training:
             self.floors = self.floors[:1]
         self.held_out = torch.as_tensor(held_out, device=device)
         self.size = min(settings.batch_size or rows.shape[-1], rows.shape[-1])
-        decays = [
-            np.full(int(np.prod(shape)), float(name.endswith("weight")))
-            for name, shape in task.network.shapes.items()
-        ]
-        self.decays = self._tensor(np.concatenate(decays))
+        self.decays = self._tensor(task.decays)
 
     def _tensor(self, values: Array) -> Tensor:
         return torch.as_tensor(np.asarray(values), dtype=self.dtype, device=self.device)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,19 @@ _MEMORY = 30
 
 @dataclass(frozen=True)
 class Trained:
-    """One run: its parameters on standard units, the NLL per row that it ended at and by step."""
+    """One run: its parameters on standard units, what it minimised, and the NLL per row by step.
+
+    With weight decay the objective is the NLL and a penalty; runs are compared by the objective.
+    """
 
     point: Array
-    nll: float
+    objective: float
     trace: Array
+
+    @property
+    def nll(self) -> float:
+        """NLL per row at the end."""
+        return float(self.trace[-1])
 
 
 def train(
@@ -33,8 +42,11 @@ def train(
     starts: Sequence[Sequence[Array]],
     max_iter: int,
     report: Callable[[float], None],
+    decays: Array | float = 0.0,
 ) -> list[list[Trained]]:
     """For each member ascend from every one of its starts, and from the best in full.
+
+    The densities are less ``decays`` / 2 times squared parameters, which the traces leave out.
 
     Returns
     -------
@@ -50,12 +62,13 @@ def train(
     jobs = [(m, start) for m, own in enumerate(starts) for start in own]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         # the compiled density runs without the interpreter lock
-        quick = list(pool.map(lambda job: _climb(densities[job[0]], n_obs[job[0]], job[1], short),
-                              jobs))  # fmt: skip
+        quick = list(pool.map(
+            lambda job: _climb(densities[job[0]], n_obs[job[0]], job[1], short, decays), jobs
+        ))  # fmt: skip
         runs = [_sorted(quick, jobs, m) for m in range(len(starts))]
         report(short / max_iter)
         for m, own in enumerate(runs):
-            if not np.isfinite(own[0].nll):
+            if not np.isfinite(own[0].objective):
                 raise NotConverged(
                     f"the likelihood{f' of member {m}' if len(runs) > 1 else ''} is not finite at "
                     "any start, from the first step on; look for targets with extreme values, or "
@@ -64,7 +77,9 @@ def train(
         if short < max_iter:
             watched = report if len(runs) == 1 else lambda share: None
             rest = [
-                pool.submit(_climb, densities[m], n_obs[m], own[0].point, max_iter - short, watched)
+                pool.submit(
+                    _climb, densities[m], n_obs[m], own[0].point, max_iter - short, decays, watched
+                )
                 for m, own in enumerate(runs)
             ]
             runs = [[_joined(own[0], more.result()), *own[1:]]
@@ -76,11 +91,11 @@ def _sorted(
     runs: Sequence[Trained], jobs: Sequence[tuple[int, Array]], member: int
 ) -> list[Trained]:
     own = [run for run, job in zip(runs, jobs, strict=True) if job[0] == member]
-    return sorted(own, key=lambda run: run.nll)
+    return sorted(own, key=lambda run: run.objective)
 
 
 def _joined(first: Trained, more: Trained) -> Trained:
-    return Trained(more.point, more.nll, np.concatenate([first.trace, more.trace[1:]]))
+    return Trained(more.point, more.objective, np.concatenate([first.trace, more.trace[1:]]))
 
 
 def ascend(density: Target, start: Array, max_iter: int) -> Array:
@@ -93,6 +108,7 @@ def _climb(
     n_obs: int,
     start: Array,
     max_iter: int,
+    decays: Array | float = 0.0,
     report: Callable[[float], None] = lambda share: None,
 ) -> Trained:
     from scipy.optimize import minimize
@@ -104,8 +120,11 @@ def _climb(
         finite = np.isfinite(value)
         return (-value / n_obs, -gradient / n_obs) if finite else (1e100, np.zeros_like(point))
 
-    def record(intermediate_result: object) -> None:
-        trace.append(float(intermediate_result.fun))  # type: ignore[attr-defined]
+    def nll(value: float, point: Array) -> float:
+        return value - 0.5 * float((decays * point**2).sum()) / n_obs
+
+    def record(intermediate_result: Any) -> None:
+        trace.append(nll(float(intermediate_result.fun), intermediate_result.x))
         if len(trace) % 50 == 0:
             report(len(trace) / max_iter)
 
@@ -117,4 +136,4 @@ def _climb(
         options={"maxiter": max_iter, "maxfun": 10 * max_iter, "maxcor": _MEMORY,
                  "ftol": 1e-12, "gtol": 1e-8},
     )  # fmt: skip
-    return Trained(np.asarray(found.x), float(found.fun), np.array([first, *trace]))
+    return Trained(np.asarray(found.x), float(found.fun), np.array([nll(first, start), *trace]))

@@ -9,7 +9,7 @@ import numpy as np
 
 from bayesmix.blocks.network import ACTIVATIONS, Network, Units, in_raw_units, units_of
 from bayesmix.blocks.target import Target, of_kernel
-from bayesmix.errors import DataError, listed
+from bayesmix.errors import DataError
 from bayesmix.priors import LOG_2PI, Normal
 from bayesmix.protocols import Array, Design, Kernel
 
@@ -27,6 +27,8 @@ class Trainable:
         On standard units; its ``floor`` is not used, :attr:`floors` (output,) are.
     units
         What was taken off and divided by.
+    rows
+        Positions of the rows that train: units and starts are made from these alone.
     """
 
     network: Network
@@ -34,30 +36,26 @@ class Trainable:
     floors: Array
     x: Array
     y: Array
+    rows: Array
 
     @classmethod
-    def of(cls, network: Network, x: Array, y: Array) -> Trainable:
-        """Standardise.
+    def of(cls, network: Network, x: Array, y: Array, rows: Array | None = None) -> Trainable:
+        """Standardise by the rows that train; None means all.
 
         Raises
         ------
         DataError
-            A target is constant, or there are fewer than two rows.
+            There are fewer than two rows.
         """
         if len(x) < 2:
             raise DataError(f"a network needs at least two rows, got {len(x)}")
-        flat = np.flatnonzero(np.ptp(y, axis=0) == 0)
-        if flat.size:
-            raise DataError(
-                f"target number {listed([str(i + 1) for i in flat])} has the same value in every "
-                "row, so there is no density to learn; drop it"
-            )
-        units = units_of(network, x, y)
+        rows = np.arange(len(x)) if rows is None else rows
+        units = units_of(network, x[rows], y[rows])
         wide = network.fixed_scale / float(units.y_scale[0])
         return cls(
             replace(network, fixed_scale=wide if network.noise == "fixed" else 1.0),
             units, network.floor / units.y_scale, (x - units.x_mean) / units.x_scale,
-            (y - units.y_mean) / units.y_scale,
+            (y - units.y_mean) / units.y_scale, rows,
         )  # fmt: skip
 
     @property
@@ -70,13 +68,24 @@ class Trainable:
         """What a row's log density on the data as they are falls short of that on these units."""
         return float(np.log(self.units.y_scale).sum())
 
+    @property
+    def decays(self) -> Array:
+        """One for each weight, zero for each bias, which no decay is for."""
+        return np.concatenate(
+            [
+                np.full(int(np.prod(shape)), float(name.endswith("weight")))
+                for name, shape in self.network.shapes.items()
+            ]
+        )
+
     def start(self, rng: np.random.Generator) -> Array:
         """Random parameters as one vector: units that bend where the data are.
 
         Weights and biases of the first layer put the bend of each unit at a row taken at random;
         heads start with locs at targets taken at random and scales of about one half.
         """
-        found, h = {}, self.x[rng.choice(len(self.x), min(len(self.x), 1000), replace=False)]
+        few = rng.choice(self.rows, min(len(self.rows), 1000), replace=False)
+        found, h = {}, self.x[few]
         shapes = self.network.shapes
         for number, units in enumerate(self.network.hidden, start=1):
             w = rng.normal(0, _SLOPE / np.sqrt(h.shape[1]), (units, h.shape[1]))
@@ -88,7 +97,7 @@ class Trainable:
             spread = (1.0 if name == "loc" else 0.5) / np.sqrt(shape[-1])
             found[f"{name}_weight"] = rng.normal(0, spread, shape)
             found[f"{name}_bias"] = rng.normal(0, 0.1, shape[:-1])
-        found["loc_bias"] = self.y[rng.integers(len(self.y), size=self.network.components)]
+        found["loc_bias"] = self.y[rng.choice(self.rows, self.network.components)]
         if "scale_bias" in found:
             found["scale_bias"] = found["scale_bias"] - 0.5
         return np.concatenate([np.ravel(found[name]) for name in shapes])
@@ -109,13 +118,7 @@ class Trainable:
 
     def likelihood(self, rows: Array | slice = slice(None), decay: float = 0.0) -> Target:
         """Log-likelihood of some rows, less ``decay`` / 2 times the sum of squared weights."""
-        precision = np.concatenate(
-            [
-                np.full(int(np.prod(shape)), np.sqrt(decay) if name.endswith("weight") else 0.0)
-                for name, shape in self.network.shapes.items()
-            ]
-        )
-        prior = np.stack([np.zeros(self.n_free), precision])
+        prior = np.stack([np.zeros(self.n_free), np.sqrt(decay) * self.decays])
         variables = (("weights", (self.n_free,)),)
         arrays = _arrays(self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0)
         return of_kernel(_kernel(arrays, variables))

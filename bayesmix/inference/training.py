@@ -115,13 +115,17 @@ def train(
 
     Each is begun ``restarts`` times and the best kept; all are trained side by side.
     """
-    task = model.trainable(design)
     optimizer = recipe.chosen(design.n_obs)
     if isinstance(optimizer, LBFGS):
+        task = model.trainable(design)
         return _full_batch(recipe, optimizer, task, members, seed, progress)
-    key = json.dumps([specs.to_json(model), schema.hash_frame(design.columns), seed,
-                      asdict(optimizer), len(members), recipe.restarts])  # fmt: skip
-    return _stochastic(recipe, optimizer, task, members, seed, progress, key)
+    held, kept = _split(design.n_obs, optimizer.validation, seed)
+    task, rows = model.trainable(design, kept), _member_rows(members, kept)
+    key = json.dumps([
+        specs.to_json(model), schema.hash_frame(design.columns), seed, asdict(optimizer),
+        len(members), recipe.restarts, hashlib.sha256(rows.tobytes()).hexdigest(),
+    ])  # fmt: skip
+    return _stochastic(recipe, optimizer, task, (rows, held), len(members), seed, progress, key)
 
 
 def _starts(task: Trainable, recipe: Recipe, member: int, seed: int) -> list[Array]:
@@ -145,6 +149,7 @@ def _full_batch(
         [_starts(task, recipe, m, seed) for m in range(len(members))],
         optimizer.max_iter,
         lambda share: progress("train", share),
+        decay * task.decays,
     )
     runs = [own[0] for own in found]
     ends = np.array([run.nll for run in found[0]]) if len(members) == 1 else np.empty(0)
@@ -153,7 +158,7 @@ def _full_batch(
     traces = [np.pad(run.trace, (0, longest - len(run.trace)), mode="edge") for run in runs]
     stats = {
         "nll": np.stack(traces, axis=1) + task.log_volume,
-        "train_nll": _without_penalty(task, runs, members) + task.log_volume,
+        "train_nll": np.array([run.nll for run in runs]) + task.log_volume,
     }
     dims: dict[str, tuple[str, ...]] = {"nll": ("iteration", "member"), "train_nll": ("member",)}
     if ends.size > 1:
@@ -161,38 +166,26 @@ def _full_batch(
     return Runs([task.raw(run.point) for run in runs], stats, dims)
 
 
-def _without_penalty(
-    task: Trainable, runs: list[network_climb.Trained], members: list[Array | None]
-) -> Array:
-    """NLL per row that each run ended at, on standard units, weight decay left out."""
-    everything = np.arange(len(task.x))
-    own = [everything if rows is None else rows for rows in members]
-    return np.array([
-        -task.likelihood(rows).log_density(run.point)[0] / len(rows)
-        for run, rows in zip(runs, own, strict=True)
-    ])  # fmt: skip
-
-
 def _stochastic(
     recipe: Recipe,
     optimizer: Adam,
     task: Trainable,
-    members: list[Array | None],
+    split: tuple[Array, Array],
+    n_members: int,
     seed: int,
     progress: Report,
     key: str,
 ) -> Runs:
     from bayesmix.blocks import nets_training as nets
 
-    held, kept = _split(len(task.x), optimizer.validation, seed)
-    rows = _member_rows(members, kept)
+    rows, held = split
     device = nets.device_of(recipe.device)
     training = nets.Training(task, optimizer, rows, held, device, seed)
     state = _state(recipe, key)
     if state is None:
-        starts = [_starts(task, recipe, m, seed) for m in range(len(members))]
+        starts = [_starts(task, recipe, m, seed) for m in range(n_members)]
         kind = np.float64 if optimizer.double else np.float32
-        groups = np.repeat(np.arange(len(members)), recipe.restarts)
+        groups = np.repeat(np.arange(n_members), recipe.restarts)
         state = nets.State.at(np.concatenate(starts).astype(kind), groups)
 
     def report(now: nets.State) -> None:

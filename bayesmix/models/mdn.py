@@ -336,15 +336,25 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         used = {dim for dims in self.dims(design).values() for dim in dims}
         coords = {dim: list(design.coords[dim]) for dim in design.coords if dim in used}
         with pm.Model(coords=coords) as model:
-            held = {name: pm.Data(DATA + name, array) for name, array in design.arrays.items()}
+            held: dict[str, Any] = {
+                name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
+            }
             weights = {
                 name: self.prior(name).pymc(name, dims=dims).reshape(network.shapes[name])
                 for name, dims in self.dims(design).items()
             }
-            density = graph_network.log_density(network, weights, held["X"], held["Y"])
+            heads = graph_network.heads(network, weights, held["X"])
+            several = len(self.target) > 1
+
+            def logp(value: Any, *heads: Any) -> Any:
+                y = value if several else value[:, None]
+                return graph_network.log_density(network, y, *heads)
+
+            shapes = ["(k)", "(k,d)", "(k,d)", "(k,p)"][: len(heads)]
             pm.CustomDist(
-                ", ".join(self.target), density, logp=lambda value, density: density,
-                signature="(n)->(n)", observed=np.zeros(design.n_obs),
+                ", ".join(self.target), *heads, logp=logp,
+                signature=f"{','.join(shapes)}->{'(d)' if several else '()'}",
+                observed=held["Y"] if several else held["Y"][:, 0],
             )  # fmt: skip
         return model
 
@@ -367,11 +377,18 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
 
     # --- maximum likelihood -----------------------------------------------------------------------
 
-    def trainable(self, data: Any) -> Any:
+    def trainable(self, data: Any, rows: Array | None = None) -> Any:
         from bayesmix.blocks.trainable import Trainable
 
         design = self.design(data)
-        return Trainable.of(self._network(design), design.arrays["X"], design.arrays["Y"])
+        x, y = design.arrays["X"], design.arrays["Y"]
+        flat = [n for n, values in zip(self.target, y.T, strict=True) if np.ptp(values) == 0]
+        if flat and len(y) > 1:
+            raise DataError(
+                f"the target {listed(flat)} has the same value in every row, so there is no "
+                "density to learn; drop it"
+            )
+        return Trainable.of(self._network(design), x, y, rows)
 
     def torch_module(self, data: Any) -> Any:
         """The log-likelihood in PyTorch, on data as they are."""

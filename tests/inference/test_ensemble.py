@@ -13,17 +13,26 @@ from small_fits import branches, people, same_answers, same_tree
 from threadpoolctl import threadpool_limits
 
 import bayesmix as bm
-from bayesmix.errors import DataError, MissingCapability, NoDraws, NotConverged, SpecError
+from bayesmix.errors import (
+    DataError,
+    FitFileError,
+    MissingCapability,
+    NoDraws,
+    NotConverged,
+    SpecError,
+)
 from bayesmix.inference.training import _member_rows
 from bayesmix.rng import integer, stream
 
 NETWORK = bm.MDN("x", "y", 2, hidden=(4,))
 EXPERTS = bm.MixtureOfExperts("y ~ x", 2, scale="constant")
 GLM = bm.BinomialGLM("p(high, total) ~ age")
+# enough steps for every member to part the two branches
+ADAM = bm.Adam(epochs=400, learning_rate=1e-2, validation=0)
 METHODS = {
     "networks by L-BFGS": (NETWORK, bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=40)), False),
-    "networks by Adam": (NETWORK, bm.MLE(restarts=2, optimizer=bm.Adam(epochs=20)), False),
-    "networks by Adam, bootstrap": (NETWORK, bm.MLE(optimizer=bm.Adam(epochs=20)), True),
+    "networks by Adam": (NETWORK, bm.MLE(restarts=2, optimizer=ADAM), False),
+    "networks by Adam, bootstrap": (NETWORK, bm.MLE(optimizer=ADAM), True),
     "networks by MAP": (NETWORK, bm.MAP(restarts=1), True),
     "experts by EM": (EXPERTS, bm.EM(restarts=2), True),
     "a GLM by MLE": (GLM, bm.MLE(restarts=1), True),
@@ -225,6 +234,14 @@ def test_functions_of_networks_are_by_member():
         found.summary()["mean"].filter(like="mean["), own.mean(axis=0), rtol=1e-12
     )
     assert "functions" not in ensemble("experts by EM").tree.children
+
+
+def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
+    """An ensemble on all rows does not go on from one on rows drawn with replacement."""
+    method = bm.MLE(optimizer=bm.Adam(epochs=2), checkpoint=str(tmp_path / "training.npz"))
+    bm.fit(NETWORK, branches(), method=bm.Ensemble(method, 2, True), seed=1, progress=False)
+    with pytest.raises(FitFileError, match="belongs to another fit"):
+        bm.fit(NETWORK, branches(), method=bm.Ensemble(method, 2), seed=1, progress=False)
 
 
 # --- round trips ----------------------------------------------------------------------------------

@@ -243,7 +243,9 @@ def test_members_side_by_side_are_members_alone(network):
 # --- settings -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("decay", [bm.LBFGS(60, 0.05), bm.Adam(epochs=60, weight_decay=5.0)])
+@pytest.mark.parametrize(
+    "decay", [bm.LBFGS(60, 0.05), bm.Adam(epochs=60, validation=0, weight_decay=5.0)]
+)
 def test_weight_decay_shrinks_weights(decay):
     """With decay the weights are less than half as large, and the likelihood is lower."""
     free = replace(decay, weight_decay=0.0)
@@ -265,16 +267,26 @@ def test_lbfgs_decay_is_the_penalty_it_says():
     ends = []
     for each in (0.0, decay):
         density = task.likelihood(slice(None), 60 * each)
-        ((found,),) = network_climb.train([density], [60], starts, 400, lambda share: None)
+        ((found,),) = network_climb.train(
+            [density], [60], starts, 400, lambda share: None, 60 * each * task.decays
+        )
+        likelihood, _ = task.likelihood().log_density(found.point)
+        assert found.nll == pytest.approx(-likelihood / 60, rel=1e-10)
         ends.append(found)
-    assert ends[1].nll == pytest.approx(penalised(ends[1].point), rel=1e-10)
+    assert ends[1].objective == pytest.approx(penalised(ends[1].point), rel=1e-10)
     assert penalised(ends[1].point) < penalised(ends[0].point) - 0.1
 
 
 def test_lbfgs_reports_the_likelihood_without_the_penalty():
     """`nll` and `train_nll` are negative log-likelihoods, whatever decay was added in training."""
     fit = trained(optimizer=bm.LBFGS(60, 0.05))
-    assert float(fit.tree["fit_stats"]["train_nll"]) == pytest.approx(nll(fit), rel=1e-9)
+    stats = fit.tree["fit_stats"]
+    assert float(stats["train_nll"]) == pytest.approx(nll(fit), rel=1e-9)
+    assert float(stats["nll"][-1]) == pytest.approx(nll(fit), rel=1e-9)
+    # the first step is where training without decay began, so that traces can be laid side by side
+    free = trained(optimizer=bm.LBFGS(60), restarts=1).tree["fit_stats"]["nll"]
+    decayed = trained(optimizer=bm.LBFGS(60, 0.05), restarts=1).tree["fit_stats"]["nll"]
+    assert float(decayed[0]) == pytest.approx(float(free[0]), rel=1e-12)
 
 
 def test_a_batch_larger_than_the_data_is_all_rows():
@@ -338,6 +350,22 @@ def test_rows_held_out_are_not_trained_on():
     moved[1] += 1.0
     changed = run(replace(task, y=moved), settings, starts, held=held)
     assert np.abs(changed.point - one.point).max() > 1e-4
+
+
+def test_rows_held_out_enter_nothing_that_is_trained():
+    """Neither standard units nor starts are made from them: other values leave the fit's bits."""
+    table, settings = branches(), bm.Adam(epochs=5)
+    held = held_out_rows(len(table), settings.validation, 1)
+    moved = table.copy()
+    moved.loc[moved.index[held], ["x", "y"]] *= 3.0
+    one, other = (trained(data=rows, optimizer=settings).tree for rows in (table, moved))
+    np.testing.assert_array_equal(one["fit_stats"]["nll"], other["fit_stats"]["nll"])
+    assert not np.array_equal(one["fit_stats"]["held_out_nll"], other["fit_stats"]["held_out_nll"])
+    # power: a row that is trained on changes them
+    moved = table.copy()
+    moved.loc[moved.index[np.setdiff1d(np.arange(len(table)), held)[0]], "y"] += 1.0
+    changed = trained(data=moved, optimizer=settings).tree["fit_stats"]["nll"]
+    assert not np.array_equal(one["fit_stats"]["nll"], changed)
 
 
 # --- restarts -------------------------------------------------------------------------------------
