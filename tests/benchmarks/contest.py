@@ -24,12 +24,17 @@ Said = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contestant:
-    """A name, the command before ``SEED DRAWS OUT``, and what a reader of the table must know."""
+    """A name, the command before ``SEED DRAWS OUT``, and what a reader of the table must know.
+
+    One that is ``slow`` takes minutes: it is run in the first round alone, without a warm-up,
+    which weighs little there.
+    """
 
     name: str
     command: tuple[str, ...]
     note: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,13 +117,13 @@ def by_turns(
     """Measure A B C ... A B C ...; return runs by name, and why some have none.
 
     A contestant that fails once is out, with its reason; every other one keeps one run a round,
-    so that ratios may be taken round by round.
+    a slow one in the first alone, so that ratios may be taken round by round.
     """
     runs: dict[str, list[Said]] = {c.name: [] for c in contestants}
     failures: dict[str, str] = {}
     for turn in range(-settings.warm_ups, settings.runs):
         for contestant in contestants:
-            if contestant.name in failures:
+            if contestant.name in failures or (contestant.slow and turn):
                 continue
             out = settings.folder / f"{contestant.name}-{turn}.csv"
             try:

@@ -11,6 +11,7 @@ import census_peers
 import numpy as np
 import peer_table
 import pytest
+import tournament
 from contest import Contestant, Failed, Settings, by_turns, launch, read_draws
 from peers.contract import CHAINS, QUANTITIES, diagnose, write_draws
 
@@ -110,6 +111,21 @@ def test_contestants_take_turns_after_an_uncounted_round(tmp_path: Path) -> None
     assert len({seed for _, seed in seen}) == 3
     assert runs["A"] == runs["B"] == [{"seed": seed, "wall": 1.0} for _, seed in seen[2::2]]
     assert not failures
+
+
+def test_a_slow_contestant_is_measured_once(tmp_path: Path) -> None:
+    """It has no warm-up and the first round alone; its ratio is to that round's."""
+    turn = iter(range(1, 10))
+
+    def measure(contestant: Contestant, *_: Any) -> dict[str, Any]:
+        return {"wall": float(next(turn))}
+
+    both = [Contestant("A", ()), Contestant("B", (), slow=True)]
+    runs, _ = by_turns(both, settings(tmp_path), measure)
+    assert [run["wall"] for run in runs["A"]] == [2.0, 4.0]
+    assert [run["wall"] for run in runs["B"]] == [3.0]
+    assert tournament.ratios(runs, "A", "wall") == {"A": [1.0] * 3, "B": [1.5] * 3}
+    assert tournament.ratios(runs, "C", "wall") == {}
 
 
 def test_failed_contestant_leaves_the_contest_with_its_reason(tmp_path: Path) -> None:
