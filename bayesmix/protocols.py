@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,6 +268,14 @@ class HasGuides(HasPyMC):
         """Rough Gaussian approximations; no sample axis."""
 
 
+class DistributionFunction(Protocol):
+    """Probability of a target of at most ``at``, for each sample."""
+
+    def __call__(self, at: Array, rows: Array | slice = slice(None)) -> Array:
+        """Of values (value), each for one of the ``rows``, by default all: (sample, value)."""
+        ...
+
+
 class HasComponents(Model):
     """Capability: a mixture. Components run along the last axis."""
 
@@ -279,8 +287,8 @@ class HasComponents(Model):
         """Log weights, and log densities of the target: each (sample, obs, component)."""
 
     @abstractmethod
-    def cdf(self, params: Params, data: Any, at: Array) -> Array:
-        """Probability of a target of at most ``at`` (obs), for each sample: (sample, obs)."""
+    def cdf(self, params: Params, data: Any) -> DistributionFunction:
+        """The target's distribution function; what depends on the rows alone is computed here."""
 
     @abstractmethod
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:

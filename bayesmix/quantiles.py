@@ -40,24 +40,32 @@ def check_values(values: Any) -> Array:
     return found
 
 
-def bisected(model: HasComponents, params: Params, design: Design, level: float) -> Array:
-    """Where the predictive distribution function, averaged over samples, reaches a level."""
+def quantiles_of(model: HasComponents, params: Params, design: Design, levels: Array) -> Array:
+    """Least values at which the distribution function, averaged over samples, reaches each level.
+
+    Returns
+    -------
+    Array (level, obs). A row of which no finite value reaches the level has NaN.
+    """
+    from scipy.optimize import elementwise
+
+    below, rows = model.cdf(params, design), np.arange(design.n_obs)
     mean, variance = model.moments(params, design)
+    # the middle one of the samples: a few may be far out
     centre = np.median(mean, axis=0)
     width = 1e-3 * (1e-12 + np.abs(centre)) + np.sqrt(np.median(variance, axis=0))
+    found = np.empty((len(levels), design.n_obs))
+    for i, level in enumerate(levels):
 
-    def share(at: Array) -> Array:
-        return model.cdf(params, design, at).mean(axis=0)
+        def excess(at: Array, rows: Array, level: float = level) -> Array:
+            return below(at, rows).mean(axis=0) - level
 
-    low, high = centre - width, centre + width
-    for _ in range(200):
-        outside = (share(low) > level) | (share(high) < level)
-        if not outside.any():
-            break
-        width = np.where(outside, 2 * width, width)
-        low, high = centre - width, centre + width
-    for _ in range(80):
-        middle = 0.5 * (low + high)
-        below = share(middle) < level
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return high
+        ends = elementwise.bracket_root(excess, centre - width, centre + width, args=(rows,))
+        root = elementwise.find_root(excess, ends.bracket, args=(rows,))
+        # where the function jumps, as that of counts does, the upper end has reached the level, and
+        # so has the whole number that it lies a rounding error above
+        high = root.bracket[1]
+        whole = np.floor(high)
+        high = np.where(excess(whole, rows) >= 0, whole, high)
+        found[i] = np.where(root.success, high, np.nan)
+    return found

@@ -18,7 +18,7 @@ from bayesmix import schema, storage
 from bayesmix.blocks import mixtures
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
-from bayesmix.quantiles import bisected, check_levels, check_values
+from bayesmix.quantiles import check_levels, check_values, quantiles_of
 from bayesmix.specs import check_count
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 2_000_000
 """Largest (sample, obs) array that a prediction holds at a time: 16 MB."""
-_BLOCK = 64
+_BLOCK = 256
 """Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
 _OUTCOMES = 1000
 """Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
@@ -275,7 +275,7 @@ class Fit:
         """Quantiles of the target at each row, from the exact distribution of a mixture.
 
         :meth:`predict` has quantiles of simulated outcomes for every family; these have no
-        simulation noise. Found by bisection on the predictive distribution function.
+        simulation noise: they are roots of the predictive distribution function.
 
         Returns
         -------
@@ -286,7 +286,7 @@ class Fit:
         model, _ = self._mixture("conditional_quantiles()"), self.target
         design, params = self._at(new_data)
         parts = [
-            np.stack([bisected(model, params, part, level) for level in levels])
+            quantiles_of(model, params, part, levels)
             for _, part in _chunks(design, _n_samples(params) * self._n_parts())
         ]
         coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}

@@ -51,6 +51,7 @@ ALL_ABOUT = {
     "bayesmix.blocks.fastmath": "numba",
     "bayesmix.blocks.expert_kernel": "numba",
     "bayesmix.blocks.expert_draws": "numba",
+    "bayesmix.blocks.lanes": "numba",
     "bayesmix.blocks.network_kernel": "numba",
     "bayesmix.plots.": "matplotlib",
 }

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
-import pandas as pd
 import pytest
+from mixture_cases import DRAWS, NETWORKS, agree, case, table_of_networks
+from pymc_reading import pymc_says
 
 import bayesmix as bm
 from bayesmix import rng as random
 from bayesmix.blocks.target import target
 
-BOTH = ("y1", "y2")
-MODELS = {
-    "diagonal": bm.MDN("x", "y1", 3),
-    "diagonal, two targets": bm.MDN(("x", "kind", "w"), BOTH, 2, (4, 3), "relu"),
-    "full": bm.MDN("x", BOTH, 3, noise="full"),
-    "full, no floor": bm.MDN(("w", "x"), BOTH, 2, (4, 3), "softplus", noise="full", floor=0),
-    "full, one target, linear": bm.MDN(("x", "kind"), "y1", 2, (), "sigmoid", noise="full"),
-    "full, three targets": bm.MDN("x", (*BOTH, "w"), 2, (4,), "sigmoid", noise="full"),
-    "isotropic": bm.MDN("x", BOTH, 2, (4, 3), "sigmoid", noise="isotropic", floor=0.5),
-    "isotropic, one target": bm.MDN("x", "y1", 3, (20,), "relu", noise="isotropic"),
-    "shared": bm.MDN(("x", "w"), BOTH, 3, (20,), "softplus", noise="isotropic-shared"),
-    "shared, one target": bm.MDN("x", "y1", 2, (4, 3), noise="isotropic-shared"),
-    "fixed, linear": bm.MDN("x", BOTH, 3, (), noise="fixed", fixed_scale=0.7),
-    "fixed, one target": bm.MDN("x", "y1", 2, (20,), "sigmoid", noise="fixed", fixed_scale=2.5),
-    "one component": bm.MDN("x", BOTH, 1, (20,), noise="full"),
-    "one component, fixed, linear": bm.MDN("x", "y2", 1, (), noise="fixed", fixed_scale=1),
-    "priors of their own": bm.MDN(
-        "x", BOTH, 2, (4,), priors={"hidden": bm.Normal(1, 0.5), "loc_bias": bm.Normal(-1, 2)}
-    ),
-}
-EACH = pytest.mark.parametrize("name", MODELS)
-DRAWS = 3
-
-
-@functools.cache
-def table():
-    """300 rows, more than two blocks of the compiled loop."""
-    rng = random.stream(1, "networks")
-    n = 300
-    data = pd.DataFrame(rng.normal(size=(n, 4)), columns=["x", "w", "y1", "y2"])
-    return data.assign(kind=np.array(["a", "b", "c"])[rng.integers(3, size=n)])
-
-
-@functools.cache
-def case(name):
-    """A model, its design, and draws from its prior without those whose exponentials overflow."""
-    model = MODELS[name]
-    design = model.design(table())
-    params = model.draw_prior(design, random.stream(2, "prior"), DRAWS)
-    return model, design, {key: np.clip(value, -1, 1) for key, value in params.items()}
+EACH = pytest.mark.parametrize("name", NETWORKS)
 
 
 def single(name, i):
@@ -59,29 +19,6 @@ def single(name, i):
     model, design, params = case(name)
     shapes = model.network(design.arrays["X"].shape[1]).shapes
     return {key: params[key][i].reshape(shape) for key, shape in shapes.items()}
-
-
-@functools.cache
-def pymc_says(name):
-    """Pointwise log-likelihood, log joint, and gradient by name, of every draw in PyMC."""
-    import pytensor
-    from pytensor.compile.mode import Mode
-
-    model, design, params = case(name)
-    built = model.pymc_model(design)
-    names = [variable.name for variable in built.value_vars]
-    *priors, pointwise = built.logp(sum=False)
-    total = pointwise.sum() + sum(prior.sum() for prior in priors)
-    outputs = [pointwise, total, *pytensor.grad(total, built.value_vars)]
-    # as written: neither rewritten nor compiled, which would take half a minute
-    evaluate = pytensor.function(built.value_vars, outputs, mode=Mode("py", None))
-    found = [evaluate(*(params[key][i] for key in names)) for i in range(DRAWS)]
-    gradients = [dict(zip(names, one[2:], strict=True)) for one in found]
-    return (
-        np.stack([one[0] for one in found]),
-        np.array([float(one[1]) for one in found]),
-        gradients,
-    )
 
 
 def torch_module(name, i):
@@ -97,50 +34,6 @@ def torch_module(name, i):
             parameter.copy_(torch.as_tensor(values.pop(key)))
     assert not values
     return module
-
-
-def agree(found, expected):
-    """Equal to ten digits; where terms cancel, to ten digits of what is added up."""
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
-
-
-@EACH
-def test_pymc_likelihood_equals_numpy(name):
-    """Row by row, at prior draws, the observed variable has NumPy's log density."""
-    model, design, params = case(name)
-    agree(pymc_says(name)[0], model.log_density(params, design))
-
-
-@EACH
-def test_pymc_prior_equals_numpy(name):
-    """What PyMC's joint density has beside the likelihood is NumPy's log prior."""
-    model, design, params = case(name)
-    pointwise, total, _ = pymc_says(name)
-    expected = model.log_prior(params, design)
-    # the difference is rounded relative to the larger joint density
-    size = np.abs(total).max() / np.abs(expected).min()
-    np.testing.assert_allclose(total - pointwise.sum(axis=1), expected, rtol=1e-12 * (1 + size))
-
-
-@EACH
-def test_compiled_loop_equals_numpy_and_pymc(name):
-    """The kernel's joint density equals both others'; its gradient is PyMC's."""
-    model, design, params = case(name)
-    density = target(model, design)
-    assert density.outputs_are_free
-    _, total, gradients = pymc_says(name)
-    numpy = model.log_density(params, design).sum(axis=1) + model.log_prior(params, design)
-    for i in range(DRAWS):
-        point = density.point({key: value[i] for key, value in params.items()})
-        value, gradient = density.log_density(point)
-        assert value == pytest.approx(numpy[i], rel=1e-10)
-        assert value == pytest.approx(total[i], rel=1e-10)
-        expected = np.concatenate([np.ravel(gradients[i][key]) for key, _ in density.variables])
-        np.testing.assert_allclose(
-            gradient, expected, rtol=1e-6, atol=1e-9 * np.abs(expected).max()
-        )
-        for key, value in density.expand(point).items():
-            np.testing.assert_array_equal(value[0], params[key][i])
 
 
 @EACH
@@ -247,19 +140,6 @@ def test_torch_parameters_are_named_as_numpy_has_them(name):
         np.testing.assert_array_equal(found[key], value[0])
 
 
-@EACH
-def test_many_points_at_once_are_the_points_one_by_one(name):
-    """Densities computed on every core are those of single calls."""
-    model, design, _ = case(name)
-    density = target(model, design)
-    points = random.stream(3, "points").normal(0, 0.5, (40, density.n_dim))
-    values, gradients = density.log_densities(points)
-    for point, value, gradient in zip(points, values, gradients, strict=True):
-        one = density.log_density(point)
-        assert one[0] == value
-        np.testing.assert_array_equal(one[1], gradient)
-
-
 @pytest.mark.parametrize("name", ["diagonal", "full", "shared", "one component, fixed, linear"])
 def test_a_density_of_nan_is_refused_by_the_loop(name):
     """A parameter that is no number gives no density, not one without that component."""
@@ -275,23 +155,19 @@ def test_a_density_of_nan_is_refused_by_the_loop(name):
 def test_the_targets_are_what_pymc_observes(target):
     """The observed variable holds the data, so that PyMC's own tools see them."""
     model = bm.MDN("x", target, 2, (3,), noise="diagonal")
-    built = model.pymc_model(model.design(table()))
+    built = model.pymc_model(model.design(table_of_networks()))
     (observed,) = built.observed_RVs
     held = built.rvs_to_values[observed].eval()
-    np.testing.assert_array_equal(held, table()[target if target == "y1" else list(target)])
+    np.testing.assert_array_equal(
+        held, table_of_networks()[target if target == "y1" else list(target)]
+    )
 
 
 def test_other_priors_are_left_to_pymc():
     """The compiled loop knows normal priors alone; PyMC and NumPy agree on others."""
-    import pytensor
-    from pytensor.compile.mode import Mode
-
     model = bm.MDN("x", "y1", 2, (3,), priors={"loc": bm.StudentT(4, 0, 1)})
-    design = model.design(table())
+    design = model.design(table_of_networks())
     assert model.kernel(design) is None
     params = model.draw_prior(design, random.stream(5, "prior"), 1)
-    built = model.pymc_model(design)
-    evaluate = pytensor.function(built.value_vars, built.logp(), mode=Mode("py", None))
-    total = float(evaluate(*(params[variable.name][0] for variable in built.value_vars)))
     expected = model.log_density(params, design).sum() + model.log_prior(params, design)[0]
-    assert total == pytest.approx(float(expected), rel=1e-10)
+    assert pymc_says(model, design, params)[1] == pytest.approx(float(expected), rel=1e-10)

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 _COMPILED = 20_000
 """Draws from which on loading the compiled loop pays for itself."""
-_CACHED = 32_000
-"""Draws made at a time: what their arrays need stays in the processor's cache."""
 
 
 def draw(
@@ -27,30 +25,14 @@ def draw(
 ) -> tuple[Array, Array]:
     """A target and its component for each sample and row: each (sample, obs).
 
-    Coefficients are (sample, expert, column). The random numbers are the same, and the result too
-    up to rounding, whether the loop is NumPy's or compiled.
+    Coefficients are (sample, expert, column). One distribution, whether the loop is NumPy's or
+    compiled; the random numbers are others.
     """
-    # SFC64 is the fastest of NumPy's generators, and random numbers are most of the time
-    rng = np.random.Generator(np.random.SFC64(rng.integers(2**63)))
-    compiled = len(loc) * rows.n >= _COMPILED
-    some = max(1, _CACHED // rows.n)
-    own = [slice(start, start + some) for start in range(0, len(loc), some)]
-    parts = [_draw(rng, rows, (loc[s], gate[s], spread[s]), compiled) for s in own]
-    return np.concatenate([target for target, _ in parts]), np.concatenate([p for _, p in parts])
-
-
-def _draw(
-    rng: np.random.Generator, rows: Gated, coefs: tuple[Array, Array, Array], compiled: bool
-) -> tuple[Array, Array]:
-    uniform = rng.random((len(coefs[0]), rows.n))
-    part, mean, wide = (_choose_compiled if compiled else _choose)(rows, coefs, uniform)
-    if not (compiled and isinstance(rows.expert, Gaussian)):
-        return rows.expert.draw(rng, rows.rows, mean, wide), part
-    from bayesmix.blocks import expert_draws
-
-    noise = rng.standard_normal(out=uniform)
-    expert_draws.gaussian(mean, wide, noise, rows.expert.floor)
-    return mean, part
+    coefs = (loc, gate, spread)
+    if len(loc) * rows.n >= _COMPILED:
+        return _draw_compiled(rng, rows, coefs)
+    part, mean, wide = _choose(rows, coefs, rng.random((len(loc), rows.n)))
+    return rows.expert.draw(rng, rows.rows, mean, wide), part
 
 
 def _choose(
@@ -66,20 +48,24 @@ def _choose(
     return part, loc, np.einsum("np,snp->sn", rows.spread, coefs[2][take])
 
 
-def _choose_compiled(
-    rows: Gated, coefs: tuple[Array, Array, Array], uniform: Array
-) -> tuple[Array, Array, Array]:
-    from bayesmix.blocks import expert_draws
+def _draw_compiled(
+    rng: np.random.Generator, rows: Gated, coefs: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    from bayesmix.blocks import expert_draws, lanes
 
-    choose: Any = expert_draws.choose  # compiled: its type says nothing of its arguments
-    add_own: Any = expert_draws.add_own
-    part = np.empty(uniform.shape, dtype=np.int32)
-    loc, spread = np.tile(rows.offset, (len(part), 1)), np.zeros(part.shape)
-    columns = [_plain(x.T) for x in (rows.loc, rows.gate, rows.spread)]
-    choose(_plain(coefs[1]), columns[1], uniform, part)
-    add_own(_plain(coefs[0]), columns[0], part, loc)
-    add_own(_plain(coefs[2]), columns[2], part, spread)
-    return part, loc, spread
+    gaussian: Any = expert_draws.gaussian  # compiled: its type says nothing of its arguments
+    predictors: Any = expert_draws.predictors
+    state = lanes.new_state(rng)
+    columns = tuple(_plain(x.T) for x in (rows.loc, rows.gate, rows.spread))
+    plain = tuple(_plain(each) for each in coefs)
+    part = np.empty((len(coefs[0]), rows.n), dtype=np.int32)
+    if isinstance(rows.expert, Gaussian):
+        drawn = np.empty(part.shape)
+        gaussian(state, plain, columns, _plain(rows.offset), rows.expert.floor, part, drawn)
+        return drawn, part
+    mean, wide = np.tile(rows.offset, (len(part), 1)), np.zeros(part.shape)
+    predictors(state, plain, columns, part, mean, wide)
+    return rows.expert.draw(rng, rows.rows, mean, wide), part
 
 
 def _plain(values: Array) -> Array:

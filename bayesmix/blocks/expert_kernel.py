@@ -15,7 +15,6 @@ from bayesmix.protocols import Array
 
 GAUSSIAN, BINOMIAL, POISSON = 0, 1, 2
 _BLOCK = 128
-_NOTHING = -600.0
 _STRICT = {"nsz", "contract", "arcp"}
 _RELAXED = {*_STRICT, "reassoc"}
 
@@ -68,34 +67,6 @@ def _poisson(y: Array, m: int, loc: Array, joint: Array):
         rate = fastmath.exp(loc[i])
         joint[i] += y[i] * loc[i] - rate
         loc[i] = y[i] - rate
-
-
-@njit(fastmath=_STRICT, error_model="numpy")
-def _shares(logits: Array, m: int, top: Array, total: Array):
-    """Logits to shares in place; ``top + log(total)`` is the log of their sum."""
-    n_experts = logits.shape[0]
-    for i in range(m):
-        top[i] = logits[0, i]
-        total[i] = 0.0
-    for k in range(1, n_experts):
-        for i in range(m):
-            top[i] = logits[k, i] if logits[k, i] > top[i] else top[i]
-    for k in range(n_experts):
-        for i in range(m):
-            below = logits[k, i] - top[i]
-            # what is smaller would end in denormal numbers, which are slow, and count for nothing
-            logits[k, i] = 0.0 if below < _NOTHING else fastmath.exp(below)  # NaN stays NaN
-            total[i] += logits[k, i]
-    for k in range(n_experts):
-        for i in range(m):
-            logits[k, i] /= total[i]
-
-
-@njit(fastmath=_STRICT, error_model="numpy")
-def _logs(m: int, top: Array, total: Array):
-    """The log of a sum of exponentials, into ``top``."""
-    for i in range(m):
-        top[i] += fastmath.log(total[i])
 
 
 @njit(fastmath=_RELAXED, error_model="numpy")
@@ -157,11 +128,9 @@ def log_likelihood(theta, y, trials, constant, offset, loc_x, gate_x, spread_x, 
                 _binomial(rows, tries, m, loc, own)
             else:
                 _poisson(rows, m, loc, own)
-        _shares(joint, m, top, total)
-        _logs(m, top, total)
+        fastmath.shares(joint, m, total, top)
         value += _sum(top) + _sum(constant[first:last])
-        _shares(gate, m, top, total)
-        _logs(m, top, total)
+        fastmath.shares(gate, m, total, top)
         value -= _sum(top)
         for k in range(n_experts):
             loc, spread = locs[k][:m], spreads[k][:m]

@@ -1,4 +1,4 @@
-"""exp and log for numba loops that the compiler can turn into vector instructions.
+"""exp, log and shares for numba loops that the compiler can turn into vector instructions.
 
 Calls to the C library's exp keep a loop scalar, and a mixture's density is little else than exps.
 Both functions are accurate to a few units in the last place (tested), over the range that densities
@@ -13,12 +13,15 @@ from typing import Any
 from numba import njit, types
 from numba.extending import intrinsic
 
+from bayesmix.protocols import Array
+
 _MAGIC = 6755399441055744.0  # 1.5 * 2^52: adding it leaves a rounded integer in the low bits
 _LOG2E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
 _EXPONENT = 0x7FF0000000000000
 _MANTISSA = 0x000FFFFFFFFFFFFF
 _ONE = 0x3FF0000000000000
+_NOTHING = -600.0
 _FLAGS = {"nsz", "contract", "arcp"}
 """No reassociation, which would undo the rounding by _MAGIC, and NaN stays NaN."""
 
@@ -95,3 +98,35 @@ def log(x: float) -> float:
     p = p * t + 1.0
     found = power * _LN2_HIGH + (2.0 * s * p + power * _LN2_LOW)
     return found if x == x else x  # the bits of NaN would pass for those of a number
+
+
+@njit(fastmath=_FLAGS, error_model="numpy")
+def fraction(bits: int) -> float:
+    """A number in [0, 1) from the upper 52 of 64 bits."""
+    return _double(((bits >> 12) & _MANTISSA) | _ONE) - 1.0
+
+
+@njit(fastmath=_FLAGS, error_model="numpy")
+def shares(logits: Array, m: int, total: Array, log_total: Array):
+    """Logits (part, row) to shares, in place, of m rows; and the logs of the sums of exponentials.
+
+    ``total`` is there to be written on.
+    """
+    parts = logits.shape[0]
+    for i in range(m):
+        log_total[i] = logits[0, i]
+        total[i] = 0.0
+    for k in range(1, parts):
+        for i in range(m):
+            log_total[i] = logits[k, i] if logits[k, i] > log_total[i] else log_total[i]
+    for k in range(parts):
+        for i in range(m):
+            below = logits[k, i] - log_total[i]
+            # what is smaller would end in denormal numbers, which are slow, and count for nothing
+            logits[k, i] = 0.0 if below < _NOTHING else exp(below)  # NaN stays NaN
+            total[i] += logits[k, i]
+    for k in range(parts):
+        for i in range(m):
+            logits[k, i] /= total[i]
+    for i in range(m):
+        log_total[i] += log(total[i])

@@ -171,12 +171,22 @@ class Network:
                     z[..., i] -= heads.tril[..., at] * z[..., j] / heads.scale[..., i]
         return z
 
-    def coloured(self, scale: Array, tril: Array, z: Array) -> Array:
-        """L z, over the last axis."""
-        found = scale * z
+    def draw(self, rng: np.random.Generator, params: Params, x: Array) -> tuple[Array, Array]:
+        """Targets (sample, obs, output) and their components (sample, obs)."""
+        parts = [self._draw(rng, self._heads(some, x)) for some in self._slabs(params, len(x))]
+        return np.concatenate([y for y, _ in parts]), np.concatenate([part for _, part in parts])
+
+    def _draw(self, rng: np.random.Generator, heads: Heads) -> tuple[Array, Array]:
+        part = mixtures.choose(rng, heads.log_weight)
+        drawn, scale, tril = (
+            np.take_along_axis(values, part[..., None, None], axis=2)[:, :, 0]
+            for values in (heads.loc, heads.scale, heads.tril)
+        )
+        z = rng.standard_normal(drawn.shape)
+        drawn += scale * z
         for at, (i, j) in enumerate(self.pairs):
-            found[..., i] += tril[..., at] * z[..., j]
-        return found
+            drawn[..., i] += tril[..., at] * z[..., j]
+        return drawn, part.astype(np.int32)
 
     def variances(self, heads: Heads) -> Array:
         """Marginal variance of each target in each component."""

@@ -97,29 +97,6 @@ def _scales(m: int, floor: float, row: Array, log_row: Array):
 
 
 @njit(fastmath=_STRICT, error_model="numpy")
-def _shares(values: Array, m: int, total: Array, log_total: Array):
-    """Logits to shares in place, and the logs of the sums of their exponentials."""
-    count = values.shape[0]
-    for i in range(m):
-        log_total[i] = values[0, i]
-        total[i] = 0.0
-    for k in range(1, count):
-        for i in range(m):
-            log_total[i] = values[k, i] if values[k, i] > log_total[i] else log_total[i]
-    for k in range(count):
-        for i in range(m):
-            below = values[k, i] - log_total[i]
-            # what is smaller would end in denormal numbers, which are slow, and count for nothing
-            values[k, i] = 0.0 if below < -600.0 else fastmath.exp(below)  # NaN stays NaN
-            total[i] += values[k, i]
-    for k in range(count):
-        for i in range(m):
-            values[k, i] /= total[i]
-    for i in range(m):
-        log_total[i] += fastmath.log(total[i])
-
-
-@njit(fastmath=_STRICT, error_model="numpy")
 def _standardise(k, m, y, first, d, pairs, loc, tril, scale, log_scale, which, z, joint):
     """z = L^-1 (y - loc) of one component, and its log density added to ``joint``."""
     n_pairs = len(pairs)
@@ -175,6 +152,47 @@ def _slopes(k, m, d, pairs, share, z, scale, which, free, floors, loc, tril, sca
 
 
 @njit(error_model="numpy")
+def _forward(theta, x, first, m, kind, layers, head_rows, begin, hidden, outs):
+    """Rows first, ..., first + m - 1 through all layers to the heads' outputs."""
+    depth, at = layers.size - 1, 0
+    for c in range(layers[0]):
+        for i in range(m):
+            hidden[0, c, i] = x[c, first + i]
+    for layer in range(depth):
+        units, wide = layers[layer + 1], layers[layer]
+        _affine(theta, at, units, wide, hidden[layer], m, hidden[layer + 1])
+        for unit in range(units):
+            _activate(kind, m, hidden[layer + 1, unit])
+        at += units * (wide + 1)
+    for head in range(4):
+        own = outs[begin[head] :]
+        _affine(theta, at, head_rows[head], layers[depth], hidden[depth], m, own)
+        at += head_rows[head] * (layers[depth] + 1)
+
+
+@njit(error_model="numpy")
+def _backward(theta, m, kind, layers, head_rows, begin, hidden, outs, slope, out):
+    """Slopes by the heads' outputs, ``outs``, to slopes by parameters, added to ``out``."""
+    depth, at = layers.size - 1, theta.size
+    deeper = slope[depth % 2]
+    deeper[:] = 0.0
+    for back in range(4):
+        head = 3 - back
+        at -= head_rows[head] * (layers[depth] + 1)
+        own = outs[begin[head] :]
+        _back(theta, at, head_rows[head], layers[depth], hidden[depth], m, own, deeper,
+              depth > 0, out)  # fmt: skip
+    for layer in range(depth - 1, -1, -1):
+        units, wide = layers[layer + 1], layers[layer]
+        own, deeper = slope[(layer + 1) % 2], slope[layer % 2]
+        for unit in range(units):
+            _through(kind, m, hidden[layer + 1, unit], own[unit])
+        deeper[:] = 0.0
+        at -= units * (wide + 1)
+        _back(theta, at, units, wide, hidden[layer], m, own, deeper, layer > 0, out)
+
+
+@njit(error_model="numpy")
 def log_likelihood(theta, y, x, layers, head_rows, which, pairs, floors, settings, out):
     """Log-likelihood of all rows; its gradient is added to ``out``.
 
@@ -197,16 +215,17 @@ def log_likelihood(theta, y, x, layers, head_rows, which, pairs, floors, setting
         The activation's number and the fixed scale.
     """
     n, (n_parts, d) = y.shape[1], which.shape
-    kind, depth, n_scales, free = int(settings[0]), layers.size - 1, floors.size, head_rows[2] > 0
-    hidden = np.empty((depth + 1, layers.max(), _BLOCK))
-    slope = np.empty((2, layers.max(), _BLOCK))
+    kind, n_scales, free = int(settings[0]), floors.size, head_rows[2] > 0
+    hidden, slope = (
+        np.empty((layers.size, layers.max(), _BLOCK)),
+        np.empty((2, layers.max(), _BLOCK)),
+    )
     begin = np.array([0, n_parts, n_parts * (1 + d), n_parts * (1 + d) + n_scales])
     outs = np.zeros((begin[3] + head_rows[3], _BLOCK))
     gate, loc = outs[: begin[1]], outs[begin[1] : begin[2]]
     scale, tril = outs[begin[2] : begin[3]], outs[begin[3] :]
     joint, z = np.empty((n_parts, _BLOCK)), np.empty((n_parts, d, _BLOCK))
-    log_scale = np.empty((n_scales, _BLOCK))
-    scale_slope = np.empty((n_scales, _BLOCK))
+    log_scale, scale_slope = np.empty((n_scales, _BLOCK)), np.empty((n_scales, _BLOCK))
     total, log_total = np.empty(_BLOCK), np.empty(_BLOCK)
     value = 0.0
     if not free:
@@ -214,31 +233,17 @@ def log_likelihood(theta, y, x, layers, head_rows, which, pairs, floors, setting
         log_scale[:] = np.log(settings[1])
     for first in range(0, n, _BLOCK):
         m = min(_BLOCK, n - first)
-        for c in range(layers[0]):
-            for i in range(m):
-                hidden[0, c, i] = x[c, first + i]
-        at = 0
-        for layer in range(depth):
-            units, wide = layers[layer + 1], layers[layer]
-            _affine(theta, at, units, wide, hidden[layer], m, hidden[layer + 1])
-            for unit in range(units):
-                _activate(kind, m, hidden[layer + 1, unit])
-            at += units * (wide + 1)
         gate[:] = 0.0
-        for head in range(4):
-            own = outs[begin[head] :]
-            _affine(theta, at, head_rows[head], layers[depth], hidden[depth], m, own)
-            at += head_rows[head] * (layers[depth] + 1)
+        _forward(theta, x, first, m, kind, layers, head_rows, begin, hidden, outs)
         for row in range(n_scales if free else 0):
             _scales(m, floors[row], scale[row], log_scale[row])
         for k in range(n_parts):
             joint[k, :m] = gate[k, :m]
-            _standardise(
-                k, m, y, first, d, pairs, loc, tril, scale, log_scale, which, z[k], joint[k]
-            )
-        _shares(joint, m, total, log_total)
+            _standardise(k, m, y, first, d, pairs, loc, tril, scale, log_scale, which, z[k],
+                         joint[k])  # fmt: skip
+        fastmath.shares(joint, m, total, log_total)
         value += log_total[:m].sum()
-        _shares(gate, m, total, log_total)
+        fastmath.shares(gate, m, total, log_total)
         value -= log_total[:m].sum()
         scale_slope[:] = 0.0
         for k in range(n_parts):
@@ -248,22 +253,7 @@ def log_likelihood(theta, y, x, layers, head_rows, which, pairs, floors, setting
                 gate[k, i] = joint[k, i] - gate[k, i]
         if free:
             scale[:] = scale_slope
-        deeper = slope[depth % 2]
-        deeper[:] = 0.0
-        for back in range(4):
-            head = 3 - back
-            at -= head_rows[head] * (layers[depth] + 1)
-            own = outs[begin[head] :]
-            _back(theta, at, head_rows[head], layers[depth], hidden[depth], m, own, deeper,
-                  depth > 0, out)  # fmt: skip
-        for layer in range(depth - 1, -1, -1):
-            units, wide = layers[layer + 1], layers[layer]
-            own, deeper = slope[(layer + 1) % 2], slope[layer % 2]
-            for unit in range(units):
-                _through(kind, m, hidden[layer + 1, unit], own[unit])
-            deeper[:] = 0.0
-            at -= units * (wide + 1)
-            _back(theta, at, units, wide, hidden[layer], m, own, deeper, layer > 0, out)
+        _backward(theta, m, kind, layers, head_rows, begin, hidden, outs, slope, out)
     return value - 0.9189385332046727 * d * n
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,11 +12,12 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
-from bayesmix.blocks import guided
 from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
 from bayesmix.blocks.gaussian import Gaussian
-from bayesmix.blocks.minibatch import Batches, ascend
+from bayesmix.blocks.guided import best_guide
+from bayesmix.blocks.minibatch import Batches
 from bayesmix.blocks.modes import Mode, best_mode, mode_at
+from bayesmix.blocks.stochastic import ascend, paired
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.protocols import Array, Design, HasGuides, HasPyMC, Method, Posterior, Report
@@ -142,17 +143,19 @@ class ADVI(Method):
         if self.covariance == "fullrank":
             raise SpecError("ADVI of a network is mean-field; for correlations use method='nuts'")
         progress("start", 0.0)
-        start = guided.best_guide(model, design, density, generator)
+        start = best_guide(model, design, density, generator)
         assert start is not None
         steps = self.steps or 4000
-
-        def report(step: int) -> None:
-            if step % 100 == 0:
-                progress("advi", step / steps)
-
-        found = guided.ascend(density, start, steps, 2 * self.learning_rate, 8, generator, report)
-        progress("advi", 1.0)
-        return found
+        return ascend(
+            density.log_densities,
+            paired(generator, 8, density.n_dim),
+            start.point,
+            np.diag(start.factor),
+            steps,
+            2 * self.learning_rate,
+            0.1,
+            _every(100, steps, progress),
+        )
 
     def _fit_batches(
         self,
@@ -168,14 +171,16 @@ class ADVI(Method):
         mode = best_mode(model, few, small, generator) or mode_at(small, small.initial)
         spread = np.sqrt((mode.factor**2).sum(axis=1) * few.n_obs / design.n_obs)
         steps = self.steps or _STEPS
-
-        def report(step: int) -> None:
-            if step % 100 == 0:
-                progress("advi", step / steps)
-
-        found = ascend(batches, mode.point, spread, steps, self.learning_rate, report)
-        progress("advi", 1.0)
-        return found
+        return ascend(
+            batches.estimate,
+            paired(generator, 1, density.n_dim),
+            mode.point,
+            spread,
+            steps,
+            self.learning_rate,
+            0.25,
+            _every(100, steps, progress),
+        )
 
     def _fit(
         self,
@@ -211,6 +216,16 @@ class ADVI(Method):
         order = _order(fitted, density)
         mean, covariance = fitted.mean.eval()[order], fitted.cov.eval()[np.ix_(order, order)]
         return Gaussian(mean, np.linalg.cholesky(covariance)), -np.asarray(fitted.hist)
+
+
+def _every(count: int, steps: int, progress: Report) -> Callable[[int], None]:
+    """Reports every so many steps, and the last."""
+
+    def report(step: int) -> None:
+        if step % count == 0 or step == steps - 1:
+            progress("advi", (step + 1) / steps)
+
+    return report
 
 
 def _order(fitted: Any, density: Target) -> Array:

@@ -13,6 +13,7 @@ from bayesmix import schema
 from bayesmix.blocks import expert_arrays, expert_starts, gated, mixtures
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.gated import Coefficients, Gated
+from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.linear import Linear, check_names, check_side
 from bayesmix.blocks.outcomes import Expert
 from bayesmix.blocks.targets import Target, expert_of, read_target
@@ -22,6 +23,7 @@ from bayesmix.protocols import (
     DATA,
     Array,
     Design,
+    DistributionFunction,
     HasComponents,
     HasEM,
     HasKernel,
@@ -47,7 +49,7 @@ _whitened: WeakKeyDictionary[Design, tuple[Gated, gated.Whitening]] = WeakKeyDic
 
 
 @dataclass(frozen=True)
-class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
+class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, HasComponents):
     r"""Mixture of generalised linear experts with a softmax gate.
 
     .. math:: p(y \mid x) = \sum_{k=1}^K \pi_k(x)\, f\big(y \mid \mu_k(x), \sigma_k(x)\big),
@@ -253,11 +255,17 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
         mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
         return mixtures.moments(np.exp(log_weight), mean, variance)
 
-    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+    def cdf(self, params: Params, data: Any) -> DistributionFunction:
         design = self.design(data)
         log_weight, loc, spread = self.predictors(params, design)
-        below = self.family.cdf(self.rows(design).columns(), at[:, None], loc, spread)
-        return (np.exp(log_weight) * below).sum(axis=2)
+        weight, columns = np.exp(log_weight), self.rows(design).columns()
+
+        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
+            own = {name: values[rows] for name, values in columns.items()}
+            each = self.family.cdf(own, at[:, None], loc[:, rows], spread[:, rows])
+            return (weight[:, rows] * each).sum(axis=2)
+
+        return below
 
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """One target and its ``component`` for each sample and row."""
@@ -280,19 +288,6 @@ class MixtureOfExperts(HasModes, HasKernel, HasTorch, HasEM, HasComponents):
     def prior(self, name: str) -> Prior:
         """The prior of one coefficient: its own, else that of its kind."""
         return prior_of(name, dict(self.priors), DEFAULT_PRIORS)
-
-    def log_prior(self, params: Params, data: Any) -> Array:
-        total = np.zeros(len(next(iter(params.values()))))
-        for name in self.dims(self.design(data)):
-            total += self.prior(name).log_density(params[name]).reshape(len(total), -1).sum(axis=1)
-        return total
-
-    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
-        design = self.design(data)
-        return {
-            name: self.prior(name).draw(rng, (draws, *(len(design.coords[d]) for d in dims)))
-            for name, dims in self.dims(design).items()
-        }
 
     def pymc_model(self, data: Any) -> Any:
         """The model in PyMC: the marginal mixture, its components summed out."""

@@ -13,6 +13,7 @@ from bayesmix import schema
 from bayesmix.blocks import mixtures, network_guides
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.columns import Columns
+from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.network import ACTIVATIONS, NOISE, Heads, Network
 from bayesmix.blocks.response import measured
 from bayesmix.errors import DataError, SpecError, listed
@@ -21,6 +22,7 @@ from bayesmix.protocols import (
     DATA,
     Array,
     Design,
+    DistributionFunction,
     Guide,
     HasComponents,
     HasGuides,
@@ -37,7 +39,7 @@ DEFAULT_PRIOR = Normal(0.0, 5.0)
 
 
 @dataclass(frozen=True)
-class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
+class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
     r"""Mixture density network: a mixture of Gaussians whose every parameter is a network's output.
 
     .. math:: p(y \mid x) = \sum_{k=1}^K \pi_k(x)\,
@@ -260,24 +262,23 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         mean, variance = (np.stack(found, axis=2) for found in zip(*by_output, strict=True))
         return self._plain(mean), self._plain(variance)
 
-    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+    def cdf(self, params: Params, data: Any) -> DistributionFunction:
         from scipy.special import ndtr
 
         _, heads = self.heads(params, data)
-        z = (at[:, None] - heads.loc[..., 0]) / heads.scale[..., 0]
-        return (np.exp(heads.log_weight) * ndtr(z)).sum(axis=2)
+        weight, loc, scale = np.exp(heads.log_weight), heads.loc[..., 0], heads.scale[..., 0]
+
+        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
+            z = (at[:, None] - loc[:, rows]) / scale[:, rows]
+            return (weight[:, rows] * ndtr(z)).sum(axis=2)
+
+        return below
 
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """Every target and its ``component`` for each sample and row."""
-        network, heads = self.heads(params, data)
-        part = mixtures.choose(rng, heads.log_weight)
-        loc, scale, tril = (
-            np.take_along_axis(values, part[..., None, None], axis=2)[:, :, 0]
-            for values in (heads.loc, heads.scale, heads.tril)
-        )
-        drawn = loc + network.coloured(scale, tril, rng.standard_normal(loc.shape))
-        found = {name: drawn[..., j] for j, name in enumerate(self.target)}
-        return found | {"component": part.astype(np.int32)}
+        design = self.design(data)
+        drawn, part = self._network(design).draw(rng, params, design.arrays["X"])
+        return {n: drawn[..., j] for j, n in enumerate(self.target)} | {"component": part}
 
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
         design = self.design(data)
@@ -311,19 +312,6 @@ class MDN(HasModes, HasGuides, HasKernel, HasNetwork, HasComponents):
         """The prior of one parameter: its own, else that of its kind."""
         given = dict(self.priors)
         return given.get(name) or given.get(name.split("_")[0]) or DEFAULT_PRIOR
-
-    def log_prior(self, params: Params, data: Any) -> Array:
-        total = np.zeros(len(next(iter(params.values()))))
-        for name in self.dims(self.design(data)):
-            total += self.prior(name).log_density(params[name]).reshape(len(total), -1).sum(axis=1)
-        return total
-
-    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
-        design = self.design(data)
-        return {
-            name: self.prior(name).draw(rng, (draws, *(len(design.coords[d]) for d in dims)))
-            for name, dims in self.dims(design).items()
-        }
 
     def pymc_model(self, data: Any) -> Any:
         """The network in PyMC: priors on all weights, the mixture's components summed out."""

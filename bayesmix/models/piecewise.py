@@ -16,7 +16,7 @@ from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.blocks.targets import Target, read_target
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
-from bayesmix.protocols import Array, Design, HasComponents, HasEM, Params
+from bayesmix.protocols import Array, Design, DistributionFunction, HasComponents, HasEM, Params
 from bayesmix.specs import check_count, check_number
 
 _STARTS_PER_RUN = 20
@@ -197,11 +197,15 @@ class PiecewiseRegression(HasEM, HasComponents):
         variance = np.zeros_like(curves["loc"]) + params["scale"][:, None, None] ** 2
         return mixtures.moments(curves["weight"], curves["loc"], variance)
 
-    def cdf(self, params: Params, data: Any, at: Array) -> Array:
+    def cdf(self, params: Params, data: Any) -> DistributionFunction:
         curves = self.curves(params, data)
         spread = np.log(params["scale"])[:, None, None]
-        below = Gaussian(0.0).cdf({}, at[:, None], curves["loc"], spread)
-        return (curves["weight"] * below).sum(axis=2)
+
+        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
+            each = Gaussian(0.0).cdf({}, at[:, None], curves["loc"][:, rows], spread)
+            return (curves["weight"][:, rows] * each).sum(axis=2)
+
+        return below
 
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """One target and its ``component`` for each sample and row."""

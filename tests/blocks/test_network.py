@@ -134,7 +134,7 @@ def test_log_density_equals_torchs_own_mixtures(noise, n_targets):
         np.testing.assert_allclose(variance[i], mixture.variance.numpy(), rtol=1e-9)
         if n_targets == 1:
             at = design.arrays["Y"][:, 0]
-            below = model.cdf({k: v[i : i + 1] for k, v in params.items()}, design, at)[0]
+            below = model.cdf({k: v[i : i + 1] for k, v in params.items()}, design)(at)[0]
             np.testing.assert_allclose(below, mixture.cdf(y[:, 0]).numpy(), rtol=1e-9)
 
 
@@ -395,7 +395,7 @@ def test_the_distribution_function_is_the_integral(noise):
     model, design, params = case(noise, 1)
     few = design.rows(slice(0, 4))
     at = few.arrays["Y"][:, 0]
-    found = model.cdf(params, few, at)
+    found = model.cdf(params, few)(at)
     mean, variance = model.moments(params, few)
     low = float((mean - 12 * np.sqrt(variance)).min())
     total = np.zeros_like(found)

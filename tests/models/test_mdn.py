@@ -14,9 +14,9 @@ from threadpoolctl import threadpool_limits
 
 import bayesmix as bm
 from bayesmix import functions, schema, scoring
-from bayesmix.blocks import guided
-from bayesmix.blocks.modes import Mode, rough_starts
+from bayesmix.blocks.modes import rough_starts
 from bayesmix.blocks.network import NOISE
+from bayesmix.blocks.stochastic import ascend, paired
 from bayesmix.blocks.target import target
 from bayesmix.diagnostics import OF_FUNCTIONS
 from bayesmix.errors import DataError, MissingCapability, NoDraws
@@ -378,9 +378,9 @@ def test_variational_inference_begins_at_guides(activation, methods):
     best = density.point({str(name): value.to_numpy() for name, value in likeliest.items()})
     n, least = density.n_dim, []
     for point, spread in ((np.zeros(n), 5.0), (np.zeros(n), 1.0), (best, 0.1), (best, 0.01)):
-        gaussian, trace = guided.ascend(
-            density, Mode(point, spread * np.eye(n)), 100, 0.02, 8, stream(1, "advi"),
-            lambda step: None,
+        gaussian, trace = ascend(
+            density.log_densities, paired(stream(1, "advi"), 8, n), point, np.full(n, spread),
+            100, 0.02, 0.1, lambda step: None,
         )  # fmt: skip
         assert trace.shape == (100,)
         least.append(gaussian.log_weights(density, stream(2, "fresh"), 2000)[2].mean())
