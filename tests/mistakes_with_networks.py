@@ -276,10 +276,16 @@ row(
     lambda folder: bm.Laplace(layer="first"),
 )
 row(
-    "network: full-rank ADVI",
+    "network: full-rank ADVI of too many parameters",
     SpecError,
-    "ADVI of a network is mean-field; for correlations use method='nuts'",
-    network(method=bm.ADVI(steps=100, covariance="fullrank")),
+    "covariance='fullrank' is for at most 3000 parameters, and this network has 4146",
+    network(method=bm.ADVI(steps=100, covariance="fullrank"), hidden=(60, 60)),
+)
+row(
+    "network: full-rank ADVI in great steps",
+    SpecError,
+    "for a network of full rank learning_rate is at most 0.06, got 0.1",
+    network(method=bm.ADVI(steps=100, covariance="fullrank", learning_rate=0.1)),
 )
 row("network: EM", MissingCapability, "EM needs em_step", network(method="em"))
 

@@ -54,7 +54,7 @@ def check_pareto_k(tree: xr.DataTree) -> Finding:
     message = (
         f"{start}, above {MAX_PARETO_K}: the approximation misses a part of the posterior, as a "
         "mean-field one misses correlations, and its intervals can be many times too narrow. Fit "
-        "with method='nuts', or with a richer approximation (full rank)."
+        "with method='nuts'; where covariance is 'meanfield', 'fullrank' is nearer."
     )
     return Finding("pareto_k", "fail", k, MAX_PARETO_K, "", message)
 

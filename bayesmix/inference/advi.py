@@ -12,6 +12,7 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.blocks import natural
 from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
 from bayesmix.blocks.gaussian import Gaussian
 from bayesmix.blocks.guided import best_guide
@@ -24,6 +25,10 @@ from bayesmix.protocols import Array, Design, HasGuides, HasPyMC, Method, Poster
 from bayesmix.specs import check_choice, check_count, check_number
 
 _STEPS = 50_000
+_LARGEST, _FASTEST = 3000, 0.06
+"""Parameters and learning rate of a network of full rank, at most."""
+_NARROW = 30.0
+"""How much more precise than at the mode the first Gaussian of full rank is."""
 _FIXED, _CHECKED = 64, 2000
 """Draws behind the look for a better optimum, and fresh ones that its ELBO is measured with."""
 
@@ -44,11 +49,13 @@ class ADVI(Method):
     ----------
     steps
         Adam steps; None takes 50,000, or 4,000 of eight draws each for a network, which starts at
-        a small network inside it, the other units switched off: PyMC's own start collapses.
+        a small network inside it, the other units switched off: PyMC's own start collapses. A
+        network of full rank takes 400 steps along the natural gradient.
     covariance
-        ``"meanfield"`` (diagonal) or ``"fullrank"``.
+        ``"meanfield"`` (diagonal) or ``"fullrank"``. For a network the second ends higher by far,
+        as weights are strongly correlated; its cost a step grows with the cube of their number.
     learning_rate
-        Of Adam.
+        Of Adam; steps along the natural gradient are 15 times as long, in standard deviations.
     draws
         Independent draws from the fitted approximation.
     batch_size
@@ -141,7 +148,7 @@ class ADVI(Method):
         progress: Report,
     ) -> tuple[Gaussian, Array]:
         if self.covariance == "fullrank":
-            raise SpecError("ADVI of a network is mean-field; for correlations use method='nuts'")
+            return self._fit_network_in_full(model, design, density, generator, progress)
         progress("start", 0.0)
         start = best_guide(model, design, density, generator)
         assert start is not None
@@ -155,6 +162,35 @@ class ADVI(Method):
             2 * self.learning_rate,
             0.1,
             _every(100, steps, progress),
+        )
+
+    def _fit_network_in_full(
+        self,
+        model: HasPyMC,
+        design: Design,
+        density: Target,
+        generator: np.random.Generator,
+        progress: Report,
+    ) -> tuple[Gaussian, Array]:
+        if density.n_dim > _LARGEST:
+            raise SpecError(
+                f"ADVI: covariance='fullrank' is for at most {_LARGEST} parameters, and this "
+                f"network has {density.n_dim}; use covariance='meanfield'"
+            )
+        if self.learning_rate > _FASTEST:
+            raise SpecError(
+                f"ADVI: for a network of full rank learning_rate is at most {_FASTEST}, got "
+                f"{self.learning_rate}"
+            )
+        progress("start", 0.0)
+        mode, guide = (find(model, design, density, generator) for find in (best_mode, best_guide))
+        assert mode is not None and guide is not None
+        # as wide as at the mode, a Gaussian would leave its basin
+        starts = [Mode(mode.point, mode.factor / np.sqrt(_NARROW)), guide]
+        steps = self.steps or 400
+        report = _every(10, steps, progress)
+        return natural.best_ascent(
+            density, starts, steps, 15 * self.learning_rate, generator, report
         )
 
     def _fit_batches(

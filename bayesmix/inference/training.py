@@ -220,10 +220,7 @@ def _member_rows(members: list[Array | None], kept: Array) -> Array:
     """Training rows of all members (row,), or where they differ of each (member, row)."""
     if all(rows is None for rows in members):
         return kept
-    allowed = set(kept.tolist())
-    own = [
-        kept if rows is None else np.array([r for r in rows if r in allowed]) for rows in members
-    ]
+    own = [kept if rows is None else rows[np.isin(rows, kept)] for rows in members]
     least = min(len(rows) for rows in own)
     # of rows too many, those at even ranks are kept: the table may be sorted
     ranks = [np.linspace(0, len(rows) - 1, least).round().astype(int) for rows in own]

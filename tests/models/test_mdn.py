@@ -389,6 +389,18 @@ def test_variational_inference_begins_at_guides(activation, methods):
         assert float(stats["elbo_final"]) > max(least) + 30
 
 
+def test_full_rank_ends_higher_than_mean_field():
+    """Weights of a network are correlated, and a Gaussian that knows it is nearer by far."""
+    model, data = bm.MDN("x", "y", 2, hidden=(4,)), branches()
+    methods = (bm.ADVI(steps=1000, draws=200), bm.ADVI(200, "fullrank", draws=200))
+    flat, full = (fit(model, data, method) for method in methods)
+    ends = [float(found.tree["fit_stats"]["elbo_final"]) for found in (flat, full)]
+    assert ends[1] > ends[0] + 5
+    again = fit(model, data, methods[1])
+    for name in full.tree["posterior"].data_vars:
+        np.testing.assert_array_equal(full.tree["posterior"][name], again.tree["posterior"][name])
+
+
 @pytest.mark.parametrize("noise", NOISE)
 def test_every_engine_serves_every_noise_model(noise):
     """Laplace, MAP and DADVI of two targets give finite densities, whatever the noise."""

@@ -1,0 +1,113 @@
+r"""Ascent of the ELBO along its natural gradient: a Gaussian with all correlations.
+
+With precision :math:`\Lambda` and :math:`G = -\mathrm E_q[\nabla^2 \log p] - \Lambda`, a step of
+size r is
+
+.. math:: \Lambda \leftarrow \Lambda + r G + \tfrac{r^2}{2} G \Lambda^{-1} G, \qquad
+          \mu \leftarrow \mu + r \Lambda^{-1} \mathrm E_q[\nabla \log p],
+
+which keeps :math:`\Lambda` positive definite whatever G is. The expected Hessian needs gradients
+alone: by Stein's identity it is :math:`\mathrm E_q[\nabla \log p\,(x - \mu)^\top]\,\Lambda`.
+
+References
+----------
+Lin, Schmidt & Khan (2020), Handling the positive-definite constraint in the Bayesian learning
+rule, ICML; arXiv:2002.10060.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bayesmix.blocks.gaussian import Gaussian
+from bayesmix.blocks.modes import Mode
+from bayesmix.blocks.target import Target
+from bayesmix.errors import NotConverged
+from bayesmix.priors import LOG_2PI
+from bayesmix.protocols import Array
+
+_REACH = 5.0
+"""Longest step of the mean, in standard deviations."""
+_PAIRS = 1.3
+"""Pairs of draws a step, for each dimension; and two hundred at least."""
+
+
+def ascend(
+    density: Target,
+    start: Mode,
+    steps: int,
+    rate: float,
+    rng: np.random.Generator,
+    report: Callable[[int], None],
+) -> tuple[Gaussian, Array]:
+    """With fresh paired draws at every step; the rate falls as a cosine.
+
+    Returns
+    -------
+    The Gaussian and the ELBO's estimate at each step.
+
+    Raises
+    ------
+    NotConverged
+        The ELBO is not finite, or the precision singular.
+    """
+    mean, n = start.point, density.n_dim
+    inverse = np.linalg.inv(start.factor)
+    precision = inverse.T @ inverse
+    trace, pairs = np.empty(steps), max(200, int(_PAIRS * n))
+    for step in range(steps):
+        root = _root(precision, step)
+        away = np.linalg.solve(root.T, rng.standard_normal((n, pairs))).T
+        value, slope, bend = _expected(density, mean, away)
+        trace[step] = value - np.log(np.diag(root)).sum() + 0.5 * n * (1 + LOG_2PI)
+        if not np.isfinite(trace[step]):
+            raise NotConverged(f"the ELBO became {trace[step]} at step {step}; lower learning_rate")
+        size = rate * (0.02 + 0.49 * (1 + np.cos(np.pi * step / steps)))
+        hessian = bend @ precision
+        gap = -0.5 * (hessian + hessian.T) - precision
+        precision = precision + size * gap + 0.5 * size**2 * gap @ np.linalg.solve(precision, gap)
+        precision = 0.5 * (precision + precision.T)
+        move = np.linalg.solve(precision, slope)
+        length = np.sqrt(max(float(move @ slope), 1e-300))
+        mean = mean + size * move * min(1.0, _REACH / length)
+        report(step)
+    return Gaussian(mean, np.linalg.inv(np.linalg.cholesky(precision)).T), trace
+
+
+def best_ascent(
+    density: Target,
+    starts: Sequence[Mode],
+    steps: int,
+    rate: float,
+    rng: np.random.Generator,
+    report: Callable[[int], None],
+) -> tuple[Gaussian, Array]:
+    """From each start for a quarter of the steps, and on from the highest ELBO for the others."""
+    few = steps // 4 if len(starts) > 1 else 0
+    tried = [ascend(density, start, few, rate, rng, report) for start in starts if few]
+    if not tried:
+        return ascend(density, starts[0], steps, rate, rng, report)
+    best, trace = max(tried, key=lambda one: float(one[1][-max(1, few // 5) :].mean()))
+    start = Mode(best.mean, best.factor)
+    found, rest = ascend(density, start, steps - few, rate, rng, lambda step: report(few + step))
+    return found, np.concatenate([trace, rest])
+
+
+def _root(precision: Array, step: int) -> Array:
+    """A triangular factor, which rounding alone can stand in the way of."""
+    try:
+        return np.linalg.cholesky(precision)
+    except np.linalg.LinAlgError as error:
+        raise NotConverged(
+            f"the approximation's precision became singular at step {step}; lower learning_rate"
+        ) from error
+
+
+def _expected(density: Target, mean: Array, away: Array) -> tuple[float, Array, Array]:
+    """Means over q of log p, of its gradient, and of gradient times distance from the mean."""
+    above, up = density.log_densities(mean + away)
+    below, down = density.log_densities(mean - away)
+    bend = (0.5 * (up - down)).T @ away / len(away)
+    return 0.5 * float((above + below).mean()), 0.5 * (up + down).mean(axis=0), bend
