@@ -37,12 +37,11 @@ _PAIRS = 1.3
 def ascend(
     density: Target,
     start: Mode,
-    steps: int,
-    rate: float,
+    rates: Array,
     rng: np.random.Generator,
     report: Callable[[int], None],
 ) -> tuple[Gaussian, Array]:
-    """With fresh paired draws at every step; the rate falls as a cosine.
+    """A step of each of the ``rates``, with fresh paired draws.
 
     Returns
     -------
@@ -56,15 +55,14 @@ def ascend(
     mean, n = start.point, density.n_dim
     inverse = np.linalg.inv(start.factor)
     precision = inverse.T @ inverse
-    trace, pairs = np.empty(steps), max(200, int(_PAIRS * n))
-    for step in range(steps):
+    trace, pairs = np.empty(len(rates)), max(200, int(_PAIRS * n))
+    for step, size in enumerate(rates):
         root = _root(precision, step)
         away = np.linalg.solve(root.T, rng.standard_normal((n, pairs))).T
         value, slope, bend = _expected(density, mean, away)
         trace[step] = value - np.log(np.diag(root)).sum() + 0.5 * n * (1 + LOG_2PI)
         if not np.isfinite(trace[step]):
             raise NotConverged(f"the ELBO became {trace[step]} at step {step}; lower learning_rate")
-        size = rate * (0.02 + 0.49 * (1 + np.cos(np.pi * step / steps)))
         hessian = bend @ precision
         gap = -0.5 * (hessian + hessian.T) - precision
         precision = precision + size * gap + 0.5 * size**2 * gap @ np.linalg.solve(precision, gap)
@@ -84,15 +82,19 @@ def best_ascent(
     rng: np.random.Generator,
     report: Callable[[int], None],
 ) -> tuple[Gaussian, Array]:
-    """From each start for a quarter of the steps, and on from the highest ELBO for the others."""
-    few = steps // 4 if len(starts) > 1 else 0
-    tried = [ascend(density, start, few, rate, rng, report) for start in starts if few]
-    if not tried:
-        return ascend(density, starts[0], steps, rate, rng, report)
-    best, trace = max(tried, key=lambda one: float(one[1][-max(1, few // 5) :].mean()))
-    start = Mode(best.mean, best.factor)
-    found, rest = ascend(density, start, steps - few, rate, rng, lambda step: report(few + step))
-    return found, np.concatenate([trace, rest])
+    """From each start, to the end: which one is best shows late. The highest ELBO is kept."""
+    rates, found = falling(steps, rate), []
+    for start in starts:
+        done = steps * len(found)
+        found.append(
+            ascend(density, start, rates, rng, lambda step, done=done: report(done + step))
+        )
+    return max(found, key=lambda one: float(one[1][-max(1, steps // 10) :].mean()))
+
+
+def falling(steps: int, rate: float) -> Array:
+    """Rates that fall to a fiftieth as a cosine."""
+    return rate * (0.02 + 0.49 * (1 + np.cos(np.pi * np.arange(steps) / steps)))
 
 
 def _root(precision: Array, step: int) -> Array:

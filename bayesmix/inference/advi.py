@@ -50,7 +50,7 @@ class ADVI(Method):
     steps
         Adam steps; None takes 50,000, or 4,000 of eight draws each for a network, which starts at
         a small network inside it, the other units switched off: PyMC's own start collapses. A
-        network of full rank takes 400 steps along the natural gradient.
+        network of full rank takes 250 steps along the natural gradient, from two starts.
     covariance
         ``"meanfield"`` (diagonal) or ``"fullrank"``. For a network the second ends higher by far,
         as weights are strongly correlated; its cost a step grows with the cube of their number.
@@ -187,8 +187,8 @@ class ADVI(Method):
         assert mode is not None and guide is not None
         # as wide as at the mode, a Gaussian would leave its basin
         starts = [Mode(mode.point, mode.factor / np.sqrt(_NARROW)), guide]
-        steps = self.steps or 400
-        report = _every(10, steps, progress)
+        steps = self.steps or 250
+        report = _every(10, steps * len(starts), progress)
         return natural.best_ascent(
             density, starts, steps, 15 * self.learning_rate, generator, report
         )

@@ -11,6 +11,7 @@ from bayesmix.errors import NotConverged
 from bayesmix.rng import stream
 
 N = 6
+RATES = natural.falling(300, 0.15)
 HILLS = ((1.0, -10.0), (10.0, 10.0))
 
 
@@ -51,7 +52,7 @@ def test_a_gaussian_is_found(spread):
     """From far too narrow, and from far too wide, in the wrong place."""
     density = Normal()
     start = Mode(np.zeros(N), spread * np.eye(N))
-    found, trace = natural.ascend(density, start, 300, 0.15, stream(2, "draws"), lambda step: None)
+    found, trace = natural.ascend(density, start, RATES, stream(2, "draws"), lambda step: None)
     assert short_of_best(density, found) < 0.02
     assert abs(trace[-20:].mean() - density.best) < 0.1
     # power: the best Gaussian without correlations is far below
@@ -75,7 +76,7 @@ class Curved:
 def test_a_posterior_that_bends_is_approximated():
     """Where Hessians are indefinite the precision stays positive, and the ELBO rises."""
     start = Mode(np.array([1.0, 1.0]), 0.05 * np.eye(2))
-    found, trace = natural.ascend(Curved(), start, 300, 0.15, stream(3, "draws"), lambda _: None)
+    found, trace = natural.ascend(Curved(), start, RATES, stream(3, "draws"), lambda _: None)
     assert trace[-50:].mean() > trace[:10].mean() + 1
     assert np.linalg.eigvalsh(found.factor @ found.factor.T).min() > 0
     # a stationary point: the expected gradient is zero, the precision the expected Hessian
@@ -120,7 +121,7 @@ def test_a_density_that_is_not_finite_stops_the_ascent():
 
     with pytest.raises(NotConverged, match="became nan at step 0; lower learning_rate"):
         natural.ascend(
-            Broken(), Mode(np.zeros(N), np.eye(N)), 10, 0.1, stream(1, "x"), lambda _: None
+            Broken(), Mode(np.zeros(N), np.eye(N)), RATES, stream(1, "x"), lambda _: None
         )
 
 
@@ -128,5 +129,5 @@ def test_a_precision_that_is_singular_is_told():
     """Not as an error of linear algebra."""
     with pytest.raises(NotConverged, match="singular at step 0; lower learning_rate"):
         natural.ascend(
-            Normal(), Mode(np.zeros(N), 1e200 * np.eye(N)), 10, 0.1, stream(1, "x"), lambda _: None
+            Normal(), Mode(np.zeros(N), 1e200 * np.eye(N)), RATES, stream(1, "x"), lambda _: None
         )
