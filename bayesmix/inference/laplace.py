@@ -148,6 +148,7 @@ def _information(density: Target, point: Array, free: Array) -> Array:
     if np.linalg.eigvalsh(information).min() <= 0:
         raise NotConverged(
             "the posterior does not curve downwards in every direction at the point found, so no "
-            "Gaussian fits there; use method='nuts', or narrower priors"
+            "Gaussian fits there; use method='nuts' or narrower priors, and for a network "
+            "layer='last' or ADVI(covariance='fullrank')"
         )
     return information
