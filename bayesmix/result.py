@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bayesmix.diagnostics import Diagnosis
 
 _CHUNK = 2_000_000
-"""Largest (sample, obs) array that a prediction holds at a time: 16 MB."""
+"""Largest (sample, obs) array that a prediction holds, 16 MB, where a block is not larger."""
 _BLOCK = 256
 """Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
 _OUTCOMES = 1000

@@ -272,16 +272,17 @@ def test_equal_rows_have_outcomes_of_their_own(drawn: bm.Fit) -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predicting many rows holds a few chunks of (sample, obs) values, never all of them."""
-    monkeypatch.setattr(result, "_CHUNK", 100_000)
-    found = from_prior("p(high, total) ~ sex", people(), draws=2000)
-    rows = many(2000, total=10, high=1)
+    draws = 1000
+    monkeypatch.setattr(result, "_CHUNK", draws * result._BLOCK)
+    found = from_prior("p(high, total) ~ sex", people(), draws=draws)
+    rows = many(8000, total=10, high=1)
     found.predict(rows.iloc[:100])
     tracemalloc.start()
     found.predict(rows)
     found.log_density(rows)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 14 * 8 * result._CHUNK < 8 * 2000 * len(rows) / 2
+    assert peak < 14 * 8 * result._CHUNK < 8 * draws * len(rows) / 2
 
 
 def test_quantiles_in_any_order(drawn: bm.Fit) -> None:
