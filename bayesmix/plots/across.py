@@ -129,8 +129,16 @@ class Across:
         return self.fit.design.arrays.get("trials", ones)[self.rows]
 
     def predicted(self) -> xr.Dataset:
-        """:meth:`Fit.predict` on the grid, 90 % intervals, in units of the vertical axis."""
-        found = self.fit.predict(self.grid, quantiles=style.OUTER)
+        """:meth:`Fit.predict` on the grid, 90 % intervals, in units of the vertical axis.
+
+        A scale is its median over draws: it is an exponential, whose mean a few draws can make
+        larger than all others.
+        """
+        low, high = style.OUTER
+        found = self.fit.predict(self.grid, quantiles=(low, 0.5, high))
+        if "scale" in found:
+            found["scale"] = found["scale_quantile"].isel(quantile=1, drop=True)
+        found = found.isel(quantile=[0, 2])
         measured = [str(name) for name in found.data_vars if not str(name).startswith("weight")]
         return found.assign({name: found[name] / self.trials for name in measured})
 

@@ -29,8 +29,8 @@ def experts(fit: Any, predictor: str | None = None) -> Figure:
 
     A point is the paler the less its responsibility :math:`p(z_i = k \mid x_i, y_i)` exceeds 1 / K.
     A line is the component's mean, its narrow band the 90 % interval over draws, its wide band
-    :math:`\pm` one scale. Where a component weighs less than 5 %, it has no bands and a thin line:
-    few rows decide what it does there.
+    :math:`\pm` one scale, its median over draws. Where a component weighs less than 5 %, it has no
+    bands and a thin line: few rows decide what it does there.
 
     Parameters
     ----------
@@ -160,9 +160,8 @@ def component_curves(fit: Any, predictor: str | None = None) -> Figure:
     r"""Weight, loc and scale of every component along a predictor, with 90 % intervals.
 
     The weights :math:`\pi_k(x)` sum to one at every x. Loc and scale are thin where the component
-    weighs less than 5 %; scales that span a factor
-    of ten stand on a log axis. A family whose scale is no curve (counts,
-    pieces) has two panels.
+    weighs less than 5 %; scales are medians over draws, and where they span a factor of ten they
+    stand on a log axis. A family whose scale is no curve (counts, pieces) has two panels.
 
     Parameters
     ----------

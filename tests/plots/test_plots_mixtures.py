@@ -60,8 +60,11 @@ def grid_of(points: int = 200) -> pd.DataFrame:
 
 
 def curves_of(fit: Fit, points: int = 200) -> xr.Dataset:
-    """The predictions that a figure should show."""
-    return fit.predict(grid_of(points), quantiles=(0.05, 0.95))
+    """The predictions that a figure should show; of scales the median over draws."""
+    found = fit.predict(grid_of(points), quantiles=(0.05, 0.95))
+    if "scale" in found:
+        found["scale"] = fit.curves(grid_of(points))["scale"].median("sample")
+    return found
 
 
 def clouds(axes: Axes) -> list[PathCollection]:
@@ -267,6 +270,16 @@ def test_predictive_draws_outcomes_in_the_colour_of_their_expert(top: Fit) -> No
         assert to_hex(cloud.get_facecolors()[0]) == style.colour(k).lower()
         total += len(x)
     assert total == 3 * 240
+
+
+def test_scales_are_medians_over_draws(mixture: Fit) -> None:
+    """A draw whose scale is huge moves neither the band nor the curve; intervals stay."""
+    along = shared.across(mixture, None, "a test")
+    found, each = along.predicted(), mixture.curves(along.grid)["scale"]
+    np.testing.assert_allclose(found["scale"], each.median("sample"), rtol=1e-12)
+    assert np.abs(found["scale"] / each.mean("sample") - 1).max() > 1e-3  # power
+    ends = each.quantile(style.OUTER, "sample").to_numpy()
+    np.testing.assert_allclose(found["scale_quantile"], ends, rtol=1e-12)
 
 
 def test_outcomes_are_those_that_the_fit_samples(mixture: Fit) -> None:
