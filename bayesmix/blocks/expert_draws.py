@@ -1,6 +1,7 @@
 """Outcomes of a mixture of experts for every sample and row, in compiled loops.
 
 Rows are the inner loop and nothing branches, so that the processor's vector units do the work.
+numba's cache looks at this file alone: after a change of ``lanes`` or ``fastmath`` touch it too.
 """
 
 from __future__ import annotations

@@ -82,13 +82,25 @@ def best_ascent(
     rng: np.random.Generator,
     report: Callable[[int], None],
 ) -> tuple[Gaussian, Array]:
-    """From each start, to the end: which one is best shows late. The highest ELBO is kept."""
-    rates, found = falling(steps, rate), []
-    for start in starts:
-        done = steps * len(found)
-        found.append(
-            ascend(density, start, rates, rng, lambda step, done=done: report(done + step))
-        )
+    """From each start, to the end: which one is best shows late. The highest ELBO is kept.
+
+    Raises
+    ------
+    NotConverged
+        From no start did the ascent succeed.
+    """
+    rates, found, failures = falling(steps, rate), [], []
+    for number, start in enumerate(starts):
+
+        def told(step: int, done: int = steps * number) -> None:
+            report(done + step)
+
+        try:
+            found.append(ascend(density, start, rates, rng, told))
+        except NotConverged as error:
+            failures.append(error)
+    if not found:
+        raise failures[0]
     return max(found, key=lambda one: float(one[1][-max(1, steps // 10) :].mean()))
 
 

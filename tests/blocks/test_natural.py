@@ -131,3 +131,14 @@ def test_a_precision_that_is_singular_is_told():
         natural.ascend(
             Normal(), Mode(np.zeros(N), 1e200 * np.eye(N)), RATES, stream(1, "x"), lambda _: None
         )
+
+
+def test_one_start_that_fails_does_not_end_the_fit():
+    """The other is taken; where every start fails the error is told."""
+    broken, good = (Mode(np.zeros(N), size * np.eye(N)) for size in (1e200, 1.0))
+    found, _ = natural.best_ascent(
+        Normal(), (broken, good), 300, 0.15, stream(2, "draws"), lambda step: None
+    )
+    assert short_of_best(Normal(), found) < 0.02
+    with pytest.raises(NotConverged, match="singular at step 0"):
+        natural.best_ascent(Normal(), (broken, broken), 300, 0.15, stream(2, "x"), lambda _: None)
