@@ -138,6 +138,11 @@ class HasPrior(Model):
     def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
         """Draws of the reported parameters from their prior."""
 
+    def prior_table(self, design: Design) -> dict[str, str]:
+        """The prior in force of each reported parameter, in words and in the data's units."""
+        del design
+        return {}
+
 
 class HasPyMC(HasPrior):
     """Capability: the model in PyMC."""
