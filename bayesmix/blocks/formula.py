@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmix.blocks.grammar import cause, groupings, parsed, predictors
+from bayesmix import schema
+from bayesmix.blocks import vocabulary
+from bayesmix.blocks.grammar import groupings, parsed, predictors
 from bayesmix.blocks.grammar import split as split
 from bayesmix.blocks.grammar import variables as variables
 from bayesmix.errors import DataError, FormulaError, listed
@@ -132,10 +134,12 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
 
 
 def _state(rhs: str, data: pd.DataFrame) -> Any:
-    """What formulae makes of the training data."""
-    import formulae
+    """What formulae makes of the training data, seeing nothing but them and the vocabulary."""
+    from formulae.environment import Environment
+    from formulae.matrices import DesignMatrices
 
     description = parsed(rhs)
+    schema.columns(data, variables(rhs))
     read = predictors(description) & set(data.columns)
     if "Intercept" in read:
         raise DataError("column 'Intercept' has the name of the constant term; rename it")
@@ -143,11 +147,12 @@ def _state(rhs: str, data: pd.DataFrame) -> Any:
         _refuse_numbers_as_text(data[name])
     # formulae would make one indicator column a group, which is read from _index here
     groups = dict.fromkeys(groupings(rhs, description) - read, 0)
+    known: Any = Environment([vocabulary.namespace()])
     try:
         with np.errstate(all="ignore"):
-            return formulae.design_matrices(rhs, data.assign(**groups), na_action="error")
+            return DesignMatrices(description, data.assign(**groups), known)
     except Exception as error:
-        raise FormulaError(f"cannot evaluate formula {rhs!r}: {cause(error, rhs)}") from error
+        raise FormulaError(f"cannot evaluate formula {rhs!r}: {error}") from error
 
 
 def evaluate_new(trained: Matrices, data: pd.DataFrame) -> Matrices:

@@ -1,16 +1,12 @@
-"""The text of a formula: its sides, the columns it reads, and what is wrong with it."""
+"""The text of a formula: its sides, its parse tree, the columns and the groups that it names."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-import numpy as np
-
+from bayesmix.blocks import vocabulary
 from bayesmix.errors import FormulaError, listed
-
-FUNCTIONS = ("C", "I", "bs", "center", "offset", "poly", "scale")
-"""Functions that formulas know by themselves; NumPy's are known as ``np.log``."""
 
 
 def split(formula: str) -> tuple[str, str]:
@@ -51,22 +47,54 @@ def variables(rhs: str) -> list[str]:
 
 
 def parsed(rhs: str) -> Any:
-    """The terms of a right-hand side, as formulae reads them.
+    """The terms of a right-hand side, as formulae resolves them.
 
     Raises
     ------
     FormulaError
-        The formula has a syntax error; the message shows it.
+        The formula has a syntax error, or calls what it may not.
     """
-    import formulae
+    from formulae.resolver import Resolver
+    from formulae.terms.terms import Model
 
     try:
-        return formulae.model_description(rhs)
+        resolved: Any = Resolver(tree(rhs)).resolve()
+        return resolved if isinstance(resolved, Model) else Model(resolved)
+    except FormulaError:
+        raise
     except Exception as error:
-        hint = ""
-        if "||" in rhs:
-            hint = "; effects of one group are always correlated here: write (x | g), not (x || g)"
-        raise FormulaError(f"cannot parse formula {rhs!r}: {error}{hint}") from error
+        raise FormulaError(f"cannot parse formula {rhs!r}: {error}") from error
+
+
+def tree(rhs: str) -> Any:
+    """The parse tree of a right-hand side, every call in it allowed.
+
+    formulae's own parser stops in silence where a formula seems complete, so ``x z`` would be read
+    as ``x``; here what is left over is an error.
+
+    Raises
+    ------
+    FormulaError
+        The formula has a syntax error, or calls what it may not.
+    """
+    from formulae.parser import Parser
+    from formulae.scanner import Scanner
+
+    try:
+        parser: Any = Parser(Scanner(rhs).scan())
+        found = parser.parse()
+        if not parser.at_end():
+            raise FormulaError(
+                f"cannot parse formula {rhs!r}: {parser.peek().lexeme!r} follows a complete term"
+            )
+        vocabulary.check(found, rhs)
+    except FormulaError:
+        raise
+    except RecursionError as error:
+        raise FormulaError("cannot parse the formula: it is nested too deeply") from error
+    except Exception as error:
+        raise FormulaError(f"cannot parse formula {rhs!r}: {error}") from error
+    return found
 
 
 def predictors(description: Any) -> set[str]:
@@ -92,16 +120,3 @@ def groupings(rhs: str, description: Any) -> set[str]:
             f"{listed(calls)}; make it a column of the data first"
         )
     return {part.name for part in parts}
-
-
-def cause(error: Exception, rhs: str) -> str:
-    """What went wrong when a formula was evaluated, in words."""
-    if not isinstance(error, KeyError):
-        return str(error)
-    name = str(error.args[0])
-    if not re.search(rf"\b{re.escape(name)}\s*\(", rhs):
-        return f"nothing is called {name!r}"
-    if hasattr(np, name):
-        return f"no function is called {name!r}; write np.{name}(...)"
-    known = f"{listed(FUNCTIONS)} and those of NumPy, such as np.log"
-    return f"no function is called {name!r}; known are {known}"
