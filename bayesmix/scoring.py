@@ -176,20 +176,45 @@ def average_precision(outcomes: Any, probability: Any) -> float:
     return float(average_precision_score(*_both_classes(outcomes, probability)))
 
 
-def inside(outcomes: Any, draws: Any, level: float) -> Array:
-    """Whether each outcome lies in the central predictive interval of that level, shape (obs,).
+def inside(outcomes: Any, draws: Any, level: float, *, seed: int = 0) -> Array:
+    r"""Whether each outcome lies in the central predictive interval of that level, shape (obs,).
 
-    The interval includes its ends, so for counts it holds at least ``level``.
+    Inside means :math:`|u_i - \tfrac12| \le \text{level} / 2` with u the randomised :func:`pit`, so
+    that a right model holds exactly ``level`` of its outcomes, whatever their kind. An interval
+    with closed ends would not: where half of all outcomes are zero, an end lies on the zeros, and
+    all of them would count.
+
+    Parameters
+    ----------
+    outcomes, draws
+        Shapes (obs,) and (draw, obs).
+    level
+        In (0, 1).
+    seed
+        Of the random places among ties; the same seed gives the same numbers.
+
+    References
+    ----------
+    Czado, Gneiting & Held (2009), doi:10.1111/j.1541-0420.2009.01191.x.
+
+    Examples
+    --------
+    >>> inside([3.0, 9.0], [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [5.0, 5.0]], 0.5).tolist()
+    [True, False]
     """
+    return _central(pit(outcomes, draws, seed=seed), level)
+
+
+def _central(places: Array, level: float) -> Array:
     if not 0 < level < 1:
         raise SpecError(f"level must lie in (0, 1), got {level!r}")
-    y, x = _pair(outcomes, draws)
-    low, high = np.quantile(x, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return (low <= y) & (y <= high)
+    return np.abs(places - 0.5) <= level / 2
 
 
-def coverage(outcomes: Any, draws: Any, levels: Sequence[float] = LEVELS) -> Array:
-    """Share of outcomes inside central predictive intervals, shape (level,).
+def coverage(
+    outcomes: Any, draws: Any, levels: Sequence[float] = LEVELS, *, seed: int = 0
+) -> Array:
+    """Share of outcomes inside central predictive intervals, shape (level,); see :func:`inside`.
 
     Examples
     --------
@@ -197,7 +222,8 @@ def coverage(outcomes: Any, draws: Any, levels: Sequence[float] = LEVELS) -> Arr
     >>> bool(abs(coverage(x[0], x[1:], [0.9])[0] - 0.9) < 0.02)
     True
     """
-    return np.array([inside(outcomes, draws, level).mean() for level in levels])
+    places = pit(outcomes, draws, seed=seed)
+    return np.array([_central(places, level).mean() for level in levels])
 
 
 def pointwise_scores(
@@ -226,8 +252,9 @@ def pointwise_scores(
     Returns
     -------
     DataFrame
-        ``outcome``, ``log_score``, ``crps``, ``pit``, ``inside_50``, ..., and for outcomes of 0 and
-        1 ``probability`` and ``brier``; one row for each row of the data.
+        ``outcome``, ``log_score`` (minus infinity where the fit says that the outcome cannot be),
+        ``crps``, ``pit``, ``inside_50``, ..., and for outcomes of 0 and 1 ``probability`` and
+        ``brier``; one row for each row of the data.
 
     Raises
     ------
@@ -238,14 +265,15 @@ def pointwise_scores(
     seed = random.check_seed(fit.seed if seed is None else seed)
     outcomes = _outcomes(fit, data)
     drawn = fit.sample(data, draws=draws, seed=seed)[fit.target].to_numpy()
+    places = pit(outcomes, drawn, seed=seed)
     columns: dict[str, Any] = {
         "outcome": outcomes,
         "log_score": fit.log_density(data).to_numpy(),
         "crps": crps(outcomes, drawn),
-        "pit": pit(outcomes, drawn, seed=seed),
+        "pit": places,
     }
     for level in levels:
-        columns[f"inside_{100 * level:g}"] = inside(outcomes, drawn, level)
+        columns[f"inside_{100 * level:g}"] = _central(places, level)
     if np.isin(drawn, (0, 1)).all() and np.isin(outcomes, (0, 1)).all():
         probability = fit.predict(data)["mean"].to_numpy()
         columns |= {"probability": probability, "brier": brier(outcomes, probability)}
@@ -271,7 +299,11 @@ def score(
     -------
     DataFrame
         By score: its mean ``value`` over rows, the standard error ``se`` of that mean (NaN where
-        the score is no mean), and what is ``best``: ``"high"``, ``"low"`` or the number itself.
+        the score is not a mean), and what is ``best``: ``"high"``, ``"low"`` or the number itself.
+        Outcomes that the fit holds to be impossible, such as values beyond the end of a fitted
+        support, have a log score of minus infinity, and so would any mean with them. They are
+        counted in a line of their own, ``outside_support`` (only where there are some), and
+        ``log_score`` is the mean over the other rows: of two fits, look at that count first.
 
     Examples
     --------
@@ -286,11 +318,15 @@ def score(
     ['log_score', 'crps', 'coverage_50', 'coverage_90']
     """
     rows = pointwise_scores(fit, data, draws=draws, levels=levels, seed=seed)
-    lines = {"log_score": (rows["log_score"], "high"), "crps": (rows["crps"], "low")}
+    possible = rows["log_score"] > -math.inf
+    lines = {"log_score": (rows["log_score"][possible], "high"), "crps": (rows["crps"], "low")}
     for level in levels:
         name = f"{100 * level:g}"
         lines[f"coverage_{name}"] = rows[f"inside_{name}"], f"{level:g}"
     table = {name: _line(values, best) for name, (values, best) in lines.items()}
+    if not possible.all():
+        outside = {"value": float((~possible).sum()), "se": np.nan, "best": "0"}
+        table = {"log_score": table.pop("log_score"), "outside_support": outside, **table}
     if "brier" in rows:
         table["brier"] = _line(rows["brier"], "low")
         if rows["outcome"].nunique() == 2:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from sklearn import metrics
 import bayesmix as bm
 from bayesmix import scoring
 from bayesmix.errors import DataError, SpecError
+from bayesmix.protocols import Design, Params, Posterior, Report
 from bayesmix.result import Fit
 
 FINITE = st.floats(-100, 100)
@@ -137,10 +139,72 @@ def test_coverage_of_a_normal() -> None:
     assert shifted.item() < 0.2
 
 
-def test_intervals_include_their_ends() -> None:
-    """An outcome on the end of its interval is inside."""
-    draws = np.tile([[0.0], [1.0], [2.0], [3.0], [4.0]], 3)
-    assert scoring.inside([1.0, 3.0, 3.1], draws, 0.5).tolist() == [True, True, False]
+def rain(rng: np.random.Generator, shape: Any, wet: float = 0.5) -> np.ndarray:
+    """Daily rain: nothing on half of the days, an exponential amount on the others."""
+    return np.where(rng.random(shape) < wet, rng.exponential(3.0, shape), 0.0)
+
+
+def test_coverage_of_an_outcome_with_an_atom() -> None:
+    """A right model with half of its mass at zero covers 50 % and 90 %; a wrong one does not."""
+    rng, n = np.random.default_rng(12), 4000
+    y = rain(rng, n)
+    error = 4 * np.sqrt(np.array([0.5, 0.9]) * np.array([0.5, 0.1]) / n)
+    right = scoring.coverage(y, rain(rng, (400, n)), seed=1)
+    assert (np.abs(right - [0.5, 0.9]) < error).all()
+    wrong = scoring.coverage(y, rain(rng, (400, n), wet=0.2), seed=1)
+    assert (np.abs(wrong - [0.5, 0.9]) > error).all()
+
+
+def test_coverage_repeats_with_its_seed() -> None:
+    """Ties are broken by the seed given: the same one, the same shares; another one, others."""
+    rng = np.random.default_rng(13)
+    y, draws = rain(rng, 300), rain(rng, (50, 300))
+    first = scoring.inside(y, draws, 0.5, seed=3)
+    np.testing.assert_array_equal(first, scoring.inside(y, draws, 0.5, seed=3))
+    assert not np.array_equal(first, scoring.inside(y, draws, 0.5, seed=4))
+    assert scoring.coverage(y, draws, [0.5], seed=3).item() == first.mean()
+
+
+@dataclass(frozen=True)
+class UpTo(NormalMean):
+    """y_i ~ Uniform(0, largest y of training): a support whose end is fitted."""
+
+    def log_density(self, params: Params, data: Any) -> np.ndarray:
+        """Minus infinity beyond the end."""
+        y, end = self.design(data).arrays["y"], params["mu"][:, None]
+        return np.where(y <= end, -np.log(end), -np.inf)
+
+    def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Any]:
+        """Uniform."""
+        shape = (len(params["mu"]), self.design(data).n_obs)
+        return {"y": rng.uniform(0, params["mu"][:, None], shape)}
+
+
+@dataclass(frozen=True)
+class Largest(ExactDraws):
+    """The largest y, as draws that are all alike."""
+
+    name: ClassVar[str] = "largest"
+
+    def run(self, model: Any, design: Design, *, seed: int, progress: Report) -> Posterior:
+        """The same number in every draw."""
+        end = np.full((2, 50), design.arrays["y"].max())
+        return Posterior({"mu": end}, {}, {}, sampled=True, attrs={"engine": "mcmc"})
+
+
+def test_outcomes_beyond_a_fitted_support_are_counted() -> None:
+    """Values that the fit holds to be impossible are counted, and the mean is of the others."""
+    fit = bm.fit(UpTo(), pd.DataFrame({"y": [1.0, 2.0, 4.0]}), method=Largest(), seed=1)
+    table = scoring.score(fit, pd.DataFrame({"y": [0.5, 3.0, 4.5, 9.0]}))
+    assert table.index.tolist()[:3] == ["log_score", "outside_support", "crps"]
+    assert table.loc["outside_support", "value"] == 2 and table.loc["outside_support", "best"] == "0"
+    assert table.loc["log_score", "value"] == pytest.approx(-np.log(4))
+    assert np.isfinite(table.loc["log_score", "se"])
+    within = scoring.score(fit, pd.DataFrame({"y": [0.5, 3.0]}))
+    assert "outside_support" not in within.index
+    nowhere = scoring.score(fit, pd.DataFrame({"y": [8.0, 9.0]}))
+    assert nowhere.loc["outside_support", "value"] == 2
+    assert np.isnan(nowhere.loc["log_score", "value"])
 
 
 @pytest.fixture(scope="module")
