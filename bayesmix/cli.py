@@ -116,22 +116,30 @@ def fit_command(
 @app.command("compare")
 def compare_command(
     fits: Annotated[list[Path], typer.Argument(help="Files that 'bayesmix fit' wrote.")],
-    criterion: Annotated[str, typer.Option(help="loo or waic.")] = "loo",
+    criterion: Annotated[
+        str,
+        typer.Option(
+            help="loo or waic, of draws; kfold, of any fit; bic or icl, of maximum likelihood."
+        ),
+    ] = "loo",
     loo: Annotated[
         str, typer.Option(help="psis never refits, exact always does, auto where it must.")
     ] = "auto",
+    folds: Annotated[
+        int, typer.Option(help="Of kfold: each is fitted again without its rows.")
+    ] = 10,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
 ) -> None:
-    """Rank fits by how well they predict left-out rows."""
+    """Rank fits by how well they predict left-out rows, or by an information criterion."""
     with errors_in_one_line():
         from bayesmix import workflow
         from bayesmix.comparison import compare
 
         named = _names_of(fits)
         loaded = {name: workflow.load(path) for name, path in named.items()}
-        found = compare(loaded, criterion=criterion, loo=loo)
+        found = compare(loaded, criterion=criterion, loo=loo, folds=folds)
         files = {name: str(path) for name, path in named.items()}
         typer.echo(_dump({**found.to_dict(), "files": files}) if as_json else str(found))
 

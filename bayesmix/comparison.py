@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import html
 import math
-import textwrap
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 import pandas as pd
@@ -18,10 +16,13 @@ from bayesmix.diagnostics import engine_of
 from bayesmix.errors import DataError, SpecError, listed
 from bayesmix.progress import reporter
 from bayesmix.protocols import Array, Report
+from bayesmix.ranking import Ranking
 from bayesmix.result import Fit
+from bayesmix.selection import Selection
 from bayesmix.specs import check_choice, check_count
 
 CRITERIA = ("loo", "waic", "kfold", *selection.INFORMATION)
+"""Two that need draws, one that refits any fit by folds, two of maximum likelihood."""
 LOO = ("auto", "psis", "exact")
 BUDGET_SECONDS = 60.0
 SMALL_DATA, SMALL_ELPD = 100, 4.0
@@ -29,13 +30,14 @@ _BAD = {"loo": "n_bad_k", "waic": "n_bad_variance"}
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Ranking):
     """Models in order of their expected log predictive density; ``str()`` is a report to read.
 
     Parameters
     ----------
     criterion
-        ``"loo"`` or ``"waic"``.
+        ``"loo"``, ``"waic"`` or ``"kfold"``; BIC and ICL have a table of their own,
+        :class:`bayesmix.selection.Selection`.
     table
         One row a model, best first: ``rank``, ``elpd`` (log scale; multiply by -2 for a deviance)
         with its standard error ``se``, ``p_eff`` (effective number of parameters), ``elpd_diff``
@@ -52,11 +54,6 @@ class Comparison:
     table: pd.DataFrame
     pointwise: Mapping[str, pd.DataFrame] = field(repr=False)
     notes: tuple[str, ...] = ()
-
-    @property
-    def best(self) -> str:
-        """Name of the model that ranks first."""
-        return str(self.table.index[0])
 
     @property
     def ties(self) -> list[str]:
@@ -77,27 +74,29 @@ class Comparison:
             )
         return f"{self.best!r} predicts best, by more than two standard errors."
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, strings and lists for JSON; what is not finite becomes None."""
-        rows = self.table.reset_index(names="model").to_dict("records")
-        return {
-            "criterion": self.criterion,
-            "verdict": self.verdict,
-            "table": [{str(k): _plain(v) for k, v in row.items()} for row in rows],
-            "notes": list(self.notes),
-        }
 
-    def __str__(self) -> str:
-        shown = self.table.to_string(float_format=lambda value: f"{value:.2f}")
-        notes = [textwrap.fill(f"- {note}", 100, subsequent_indent="  ") for note in self.notes]
-        return "\n".join([self.verdict, shown, *notes])
-
-    def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
-        table = self.table.to_html(float_format=lambda value: f"{value:.2f}")
-        return f"<p><b>{html.escape(self.verdict)}</b></p>{table}<ul>{notes}</ul>"
-
-
+@overload
+def compare(
+    fits: Mapping[str, Fit], *, criterion: Literal["bic", "icl"], progress: bool = True
+) -> Selection: ...
+@overload
+def compare(
+    fits: Mapping[str, Fit],
+    *,
+    criterion: Literal["loo", "waic", "kfold"] = "loo",
+    loo: str = "auto",
+    folds: int = 10,
+    progress: bool = True,
+) -> Comparison: ...
+@overload
+def compare(
+    fits: Mapping[str, Fit],
+    *,
+    criterion: str,
+    loo: str = "auto",
+    folds: int = 10,
+    progress: bool = True,
+) -> Comparison | Selection: ...
 def compare(
     fits: Mapping[str, Fit],
     *,
@@ -105,8 +104,8 @@ def compare(
     loo: str = "auto",
     folds: int = 10,
     progress: bool = True,
-) -> Comparison:
-    r"""Rank fits of the same outcomes by expected log pointwise predictive density.
+) -> Comparison | Selection:
+    r"""Rank fits of the same outcomes by how well they predict, or by an information criterion.
 
     .. math::
         \mathrm{elpd}_{loo} = \sum_i \log p(y_i \mid y_{-i}), \qquad
@@ -120,11 +119,13 @@ def compare(
     Parameters
     ----------
     fits
-        Fits by name; ``"loo"`` and ``"waic"`` need posterior draws.
+        Fits by name; ``"loo"`` and ``"waic"`` need posterior draws, ``"bic"`` and ``"icl"`` fits
+        of maximum likelihood.
     criterion
-        ``"loo"``, or ``"waic"``, which cannot be repaired where it is unreliable; ``"kfold"``, the
-        held-out log score of any fit, point or draws; ``"bic"`` or ``"icl"`` of maximum-likelihood
-        fits, as minus half the criterion, so that higher is better here too.
+        ``"loo"`` (default); ``"waic"``, which cannot be repaired where it is unreliable;
+        ``"kfold"``, the held-out log score of any fit, point or draws; ``"bic"`` or ``"icl"``,
+        which weigh likelihood against the number of parameters (lower is better) and say nothing
+        of predictions: their result is a :class:`bayesmix.selection.Selection`.
     loo
         ``"psis"`` never refits, ``"exact"`` refits without each row, ``"auto"`` does so for the
         rows with a large k if that takes less than a minute in all, else it says how long.
@@ -135,15 +136,20 @@ def compare(
 
     Returns
     -------
-    Comparison
-        Weights are by stacking: the mixture of the models that predicts the rows best.
+    Comparison or Selection
+        Of ``"loo"``, ``"waic"`` and ``"kfold"`` a :class:`Comparison`, whose weights are by
+        stacking: the mixture of the models that predicts the rows best. Of ``"bic"`` and ``"icl"``
+        a :class:`bayesmix.selection.Selection`: the criterion, differences, numbers of parameters
+        and log-likelihoods.
 
     Raises
     ------
     SpecError
-        No fits, something that is no fit, an unknown criterion or way of leaving out.
+        No fits, something that is not a fit, an unknown criterion or way of leaving out.
     NoDraws
-        A fit is a point estimate.
+        A fit is a point estimate, and the criterion needs draws.
+    MissingCapability
+        A fit is not of maximum likelihood (BIC, ICL), or not a mixture (ICL).
     DataError
         The fits are of different outcomes.
 
@@ -173,6 +179,9 @@ def compare(
             "row by row"
         )
     fits = _checked(fits, draws=criterion in ("loo", "waic"))
+    if criterion in selection.INFORMATION:
+        notes = [note for name, fit in fits.items() for note in _cautions(name, fit)]
+        return selection.by_information(fits, criterion, notes)
     with reporter(progress) as report:
         return _ranked(criterion, _scored(fits, criterion, loo, folds, report))
 
@@ -184,10 +193,8 @@ def _scored(
         return _leave_one_out(fits, loo, report)
     if criterion == "waic":
         return [elpd.waic(name, fit) for name, fit in fits.items()]
-    if criterion == "kfold":
-        check_count("compare", "folds", folds, low=2)
-        return [selection.kfold(name, fit, folds, report) for name, fit in fits.items()]
-    return [selection.information(name, fit, criterion) for name, fit in fits.items()]
+    check_count("compare", "folds", folds, low=2)
+    return [selection.kfold(name, fit, folds, report) for name, fit in fits.items()]
 
 
 def stacking_weights(log_density: Array) -> Array:
@@ -365,12 +372,3 @@ def _differences(found: Comparison, n_obs: int) -> list[str]:
             "to be too small."
         )
     return notes
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    number = float(value)
-    if not math.isfinite(number):
-        return None
-    return int(value) if isinstance(value, (int, np.integer)) else number

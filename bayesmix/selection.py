@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,8 +12,9 @@ import pandas as pd
 from bayesmix import rng as random
 from bayesmix import workflow
 from bayesmix.elpd import Scored
-from bayesmix.errors import BayesmixError, DataError, MissingCapability, SpecError
-from bayesmix.protocols import Array, Report
+from bayesmix.errors import BayesmixError, DataError, MissingCapability, SpecError, listed
+from bayesmix.protocols import Array, HasComponents, HasEM, HasNetwork, Report
+from bayesmix.ranking import Ranking
 from bayesmix.result import Fit
 
 INFORMATION = ("bic", "icl")
@@ -60,34 +63,147 @@ def kfold(name: str, fit: Fit, count: int, report: Report) -> Scored:
     return scored
 
 
-def information(name: str, fit: Fit, criterion: str) -> Scored:
-    r"""Minus half of BIC, or of ICL, row by row, so that higher is better as for elpd.
+# --- information criteria -------------------------------------------------------------------------
 
-    .. math:: -\tfrac12\mathrm{BIC} = \log L - \tfrac{p}{2}\log n, \qquad
-              -\tfrac12\mathrm{ICL} = -\tfrac12\mathrm{BIC} + \sum_{ik} h_{ik}\log h_{ik},
 
-    with p free parameters and responsibilities h: ICL also asks that components be told apart.
+@dataclass(frozen=True, eq=False)
+class Selection(Ranking):
+    r"""Fits of maximum likelihood in order of BIC or ICL, lowest first; ``str()`` is a report.
+
+    .. math:: \mathrm{BIC} = -2 \log L + p \log n, \qquad
+              \mathrm{ICL} = \mathrm{BIC} - 2 \sum_{ik} h_{ik} \log h_{ik},
+
+    with p free parameters, n rows and responsibilities h: ICL also asks that components be told
+    apart. Neither is a sum of scores of rows, so there are no standard errors of differences and
+    no stacking weights: use ``criterion="kfold"`` for what predicts best.
+
+    Parameters
+    ----------
+    criterion
+        ``"bic"`` or ``"icl"``.
+    table
+        One row a model: ``rank``, the criterion under its own name, its difference to the best
+        (``bic_diff``, ``icl_diff``, from zero up), ``n_parameters``, ``log_likelihood``; for ICL
+        ``entropy``, :math:`-\sum h \log h`. For BIC also ``weight``,
+        :math:`e^{-\mathrm{diff}/2}` over its sum, where every model is regular: an approximation
+        of its posterior probability if all were as probable before. In a mixture of more
+        components than the data have, parameters are not identified and that approximation fails;
+        then there are no weights, and a note says so.
+    notes
+        Sentences: what stands against a fit, what a number is not.
+
+    References
+    ----------
+    Schwarz (1978), doi:10.1214/aos/1176344136; Kass & Raftery (1995),
+    doi:10.1080/01621459.1995.10476572; Biernacki, Celeux & Govaert (2000), doi:10.1109/34.865189;
+    Drton & Plummer (2017), doi:10.1111/rssb.12187, on mixtures.
+    """
+
+    criterion: str
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        name = self.criterion.upper()
+        if len(self.table) == 1:
+            return f"{self.best!r} has {name} {self.table[self.criterion].iloc[0]:.1f}."
+        behind = float(self.table[f"{self.criterion}_diff"].iloc[1])
+        second = str(self.table.index[1])
+        if behind == 0:
+            return f"{self.best!r} and {second!r} have the same {name}."
+        found = f"{self.best!r} has the lowest {name}, {behind:.1f} below {second!r}"
+        return f"{found}: {evidence(behind)}." if "weight" in self.table else f"{found}."
+
+
+def evidence(difference: float) -> str:
+    """Kass and Raftery's words for a difference of BIC, about twice a log Bayes factor.
+
+    Examples
+    --------
+    >>> evidence(3.0)
+    'positive evidence, not strong'
+    """
+    words = ((2, "not worth more than a bare mention"), (6, "positive evidence, not strong"))
+    words = (*words, (10, "strong evidence"), (math.inf, "very strong evidence"))
+    return next(text for limit, text in words if difference <= limit)
+
+
+def by_information(fits: Mapping[str, Fit], criterion: str, notes: Sequence[str]) -> Selection:
+    """Rank fits by BIC or ICL; ``notes`` are what else there is to say of them.
 
     Raises
     ------
     MissingCapability
-        The fit is not of maximum likelihood, or no mixture (ICL).
-
-    References
-    ----------
-    Schwarz (1978), doi:10.1214/aos/1176344136; Biernacki, Celeux & Govaert (2000),
-    doi:10.1109/34.865189.
+        A fit is not of maximum likelihood, or not a mixture (ICL).
     """
-    if fit.tree.attrs.get("objective") != "log_likelihood":
+    records = {name: information(name, fit, criterion) for name, fit in fits.items()}
+    table = pd.DataFrame.from_dict(records, orient="index").rename_axis("model")
+    table = table.sort_values(criterion, kind="stable")
+    difference = table[criterion] - table[criterion].iloc[0]
+    table.insert(1, f"{criterion}_diff", difference)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    table = table.astype({"n_parameters": int})
+    several = [name for name, fit in fits.items() if _n_components(fit) > 1]
+    if criterion == "bic" and not several:
+        weight = np.exp(-0.5 * difference)
+        table["weight"] = weight / weight.sum()
+    if criterion == "bic" and several and len(fits) > 1:
+        notes = [*notes, _SINGULAR.format(listed(several))]
+    return Selection(criterion, table, tuple(notes))
+
+
+_SINGULAR = (
+    "There are no weights: of several components ({}) some may be superfluous, and exp(-BIC / 2) "
+    "does not approximate the evidence of such a mixture. The order still finds the number of "
+    "components as rows increase; criterion='kfold' says what predicts best."
+)
+
+
+def information(name: str, fit: Fit, criterion: str) -> dict[str, float]:
+    """BIC or ICL of one fit, with what it is made of.
+
+    Raises
+    ------
+    MissingCapability
+        The fit is not of maximum likelihood, or not a mixture (ICL).
+    """
+    _require_maximum(name, fit, criterion)
+    free, value = int(fit.tree.attrs["n_parameters"]), log_likelihood(fit)
+    found = -2 * value + free * math.log(fit.design.n_obs)
+    parts = {"n_parameters": free, "log_likelihood": value}
+    if criterion == "bic":
+        return {"bic": found, **parts}
+    h = fit.responsibilities()["responsibility"].to_numpy()
+    entropy = -float((h * np.log(np.where(h > 0, h, 1.0))).sum())
+    return {"icl": found + 2 * entropy, **parts, "entropy": entropy}
+
+
+def log_likelihood(fit: Fit) -> float:
+    """The log-likelihood that a fit has reached."""
+    return float(fit.log_density().sum())
+
+
+def _n_components(fit: Fit) -> int:
+    if not isinstance(fit.model, HasComponents):
+        return 1
+    return len(fit.design.coords[fit.model.component])
+
+
+def _require_maximum(name: str, fit: Fit, criterion: str) -> None:
+    attrs = fit.tree.attrs
+    if attrs.get("objective") == "log_likelihood" and "n_parameters" in attrs:
+        return
+    if isinstance(fit.model, HasNetwork):
         raise MissingCapability(
-            f"criterion={criterion!r} is of maximum-likelihood fits, and {name!r} was fitted by "
-            f"{fit.method.name!r}; fit with method='em' or 'mle', or use criterion='kfold'"
+            f"criterion={criterion!r} counts parameters that the data determine, and the weights "
+            f"of the network {name!r} are not such; use criterion='kfold'"
         )
-    values, n = fit.log_density().to_numpy(), fit.design.n_obs
-    p = int(fit.tree.attrs["n_parameters"])
-    values = values - 0.5 * p * math.log(n) / n
-    if criterion == "icl":
-        h = fit.responsibilities()["responsibility"].to_numpy()
-        values = values + (h * np.log(np.where(h > 0, h, 1.0))).sum(axis=1)
-    rows = pd.DataFrame({"elpd": values, "p_eff": p / n, "mcse": 0.0, "how": criterion})
-    return Scored(name, fit, rows, math.inf, np.empty(0, dtype=int), 0.0)
+    possible = [m for m in ("em", "mle") if m in workflow.methods_for(fit.model)]
+    maximum = not (isinstance(fit.model, HasEM) and fit.model.objective != "log_likelihood")
+    way = f"fit with method={' or '.join(map(repr, possible))}, or " if possible and maximum else ""
+    raise MissingCapability(
+        f"criterion={criterion!r} is of maximum-likelihood fits, and {name!r} was fitted by "
+        f"{fit.method.name!r}; {way}use criterion='kfold'"
+    )

@@ -321,6 +321,33 @@ def test_compare_json_is_one_object(fits):
     assert said["notes"]
 
 
+def test_compare_by_folds_and_by_criteria(folder):
+    """Point fits compare by folds, how many is an option, and by BIC, which has its own table."""
+    for name, terms in {"none": "1", "sex": "sex"}.items():
+        formula = f"p(high, total) ~ {terms}"
+        call(
+            "fit",
+            "census",
+            "--formula",
+            formula,
+            "--method",
+            "mle",
+            "--seed",
+            1,
+            "--out",
+            f"{name}.nc",
+        )
+    said = json.loads(call("compare", "none.nc", "sex.nc", "--criterion", "bic", "--json").stdout)
+    assert [row["model"] for row in said["table"]] == ["sex", "none"]
+    assert set(said["table"][0]) == {
+        "model", "rank", "bic", "bic_diff", "n_parameters", "log_likelihood", "weight",
+    }  # fmt: skip
+    result = call("compare", "none.nc", "sex.nc", "--criterion", "kfold", "--folds", 3, "--json")
+    assert {row["how"] for row in json.loads(result.stdout)["table"]} == {"3-fold"}
+    shown = " ".join(call("compare", "--help").stdout.split())
+    assert all(f"{name}" in shown for name in ("loo", "waic", "kfold", "bic", "icl", "--folds"))
+
+
 def test_compare_tells_files_of_one_name_apart(fits, tmp_path):
     """Two files of the same stem are called by their paths."""
     other = tmp_path / "partial.nc"

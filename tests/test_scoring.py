@@ -197,7 +197,9 @@ def test_outcomes_beyond_a_fitted_support_are_counted() -> None:
     fit = bm.fit(UpTo(), pd.DataFrame({"y": [1.0, 2.0, 4.0]}), method=Largest(), seed=1)
     table = scoring.score(fit, pd.DataFrame({"y": [0.5, 3.0, 4.5, 9.0]}))
     assert table.index.tolist()[:3] == ["log_score", "outside_support", "crps"]
-    assert table.loc["outside_support", "value"] == 2 and table.loc["outside_support", "best"] == "0"
+    assert (
+        table.loc["outside_support", "value"] == 2 and table.loc["outside_support", "best"] == "0"
+    )
     assert table.loc["log_score", "value"] == pytest.approx(-np.log(4))
     assert np.isfinite(table.loc["log_score", "se"])
     within = scoring.score(fit, pd.DataFrame({"y": [0.5, 3.0]}))

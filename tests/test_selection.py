@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import bayesmix as bm
 from bayesmix.errors import MissingCapability, SpecError
 from bayesmix.rng import stream
-from bayesmix.selection import folds_of
+from bayesmix.selection import evidence, folds_of
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +40,89 @@ def test_the_true_number_of_experts_wins(fits: dict[str, bm.Fit], criterion: str
     """Two branches: two experts rank first, one far behind."""
     found = bm.compare(fits, criterion=criterion, folds=5)
     assert found.best == "K=2"
-    assert found.table.loc["K=1", "elpd_diff"] < -50
+    behind = found.table.loc["K=1"]
+    assert behind["elpd_diff"] < -50 if criterion == "kfold" else behind[f"{criterion}_diff"] > 100
 
 
 def test_bic_is_its_formula(fits: dict[str, bm.Fit], data: pd.DataFrame) -> None:
-    """Minus half of BIC: log-likelihood less half of log n for each free parameter."""
+    """Minus twice the log-likelihood and log n for each free parameter, lowest first."""
     found = bm.compare(fits, criterion="bic").table
     for k in (1, 2, 3):
         value = float(fits[f"K={k}"].tree["fit_stats"]["log_likelihood"][-1])
-        free = k * 3 + (k - 1) * 2
-        assert found.loc[f"K={k}", "elpd"] == pytest.approx(value - 0.5 * free * np.log(len(data)))
+        row, free = found.loc[f"K={k}"], k * 3 + (k - 1) * 2
+        assert row["n_parameters"] == free
+        assert row["log_likelihood"] == pytest.approx(value)
+        assert row["bic"] == pytest.approx(-2 * value + free * np.log(len(data)))
+        assert row["bic_diff"] == pytest.approx(row["bic"] - found["bic"].min())
+    assert found["rank"].tolist() == [1, 2, 3] and found["bic"].is_monotonic_increasing
 
 
-def test_icl_is_bic_less_the_entropy(fits: dict[str, bm.Fit]) -> None:
-    """ICL asks that components be told apart: it is BIC plus sum h log h."""
-    bic, icl = (bm.compare(fits, criterion=c).table["elpd"] for c in ("bic", "icl"))
+def test_icl_is_bic_with_the_entropy(fits: dict[str, bm.Fit]) -> None:
+    """ICL asks that components be told apart: it is BIC less 2 sum h log h."""
+    bic, icl = (bm.compare(fits, criterion=c).table for c in ("bic", "icl"))
     for name, fit in fits.items():
         h = fit.responsibilities()["responsibility"].to_numpy()
         entropy = -(h * np.log(np.where(h > 0, h, 1))).sum()
-        assert icl[name] == pytest.approx(bic[name] - entropy)
+        assert icl.loc[name, "entropy"] == pytest.approx(entropy)
+        assert icl.loc[name, "icl"] == pytest.approx(bic.loc[name, "bic"] + 2 * entropy)
+    assert "weight" not in icl
+
+
+@pytest.mark.parametrize("criterion", ["bic", "icl"])
+def test_a_criterion_claims_nothing_that_it_does_not_know(
+    fits: dict[str, bm.Fit], criterion: str
+) -> None:
+    """No standard error, no stacking weight, no word of predictions; mixtures have no weights."""
+    found = bm.compare(fits, criterion=criterion)
+    assert not {"se", "se_diff", "elpd", "weight", "mcse"} & set(found.table)
+    name = criterion.upper()
+    assert f"has the lowest {name}" in found.verdict and "standard error" not in str(found)
+    assert "predicts best, by" not in str(found)
+    said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert [row["model"] for row in said["table"]] == found.table.index.tolist()
+    assert any("There are no weights" in note for note in found.notes) == (criterion == "bic")
+
+
+def test_bic_weights_of_regular_models() -> None:
+    """Of regressions BIC weighs: exp(-diff / 2) over its sum, in Kass and Raftery's words."""
+    fits = {
+        terms: bm.fit(
+            bm.BinomialGLM(f"p(high, total) ~ {terms}"), bm.datasets.census(), method="mle", seed=1
+        )
+        for terms in ("1", "sex", "sex + edu")
+    }
+    found = bm.compare(fits, criterion="bic")
+    weight = np.exp(-0.5 * found.table["bic_diff"])
+    np.testing.assert_allclose(found.table["weight"], weight / weight.sum())
+    assert found.best == "sex + edu"
+    assert found.verdict.endswith("below 'sex': very strong evidence.")
+    assert not any("no weights" in note for note in found.notes)
+    alone = bm.compare({"one": fits["sex"]}, criterion="bic")
+    assert alone.verdict.startswith("'one' has BIC ")
+
+
+@pytest.mark.parametrize(
+    ("difference", "words"),
+    [(0.5, "bare mention"), (4, "positive"), (8, "strong evidence"), (99, "very strong")],
+)
+def test_words_for_a_difference(difference: float, words: str) -> None:
+    """Kass and Raftery (1995), section 3.2: limits of 2, 6 and 10."""
+    assert words in evidence(difference)
+
+
+def test_what_has_no_information_criterion(data: pd.DataFrame) -> None:
+    """Networks, ensembles and least squares have none, and each is told why and what else."""
+    quick = bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=3))
+    networks = bm.fit(bm.MDN("x", "y", 2, hidden=(2,)), data, method=quick, seed=1)
+    with pytest.raises(MissingCapability, match="weights of the network 'net' are not such"):
+        bm.compare({"net": networks}, criterion="bic")
+    pieces = bm.fit(bm.PiecewiseRegression("y ~ x", 2), data, method="em", seed=1)
+    with pytest.raises(MissingCapability, match="fitted by 'em'; use criterion='kfold'"):
+        bm.compare({"pieces": pieces}, criterion="bic")
+    members = bm.Ensemble(bm.EM(restarts=1), members=2)
+    several = bm.fit(bm.MixtureOfExperts("y ~ x", 1), data, method=members, seed=1)
+    with pytest.raises(MissingCapability, match="'em' or 'mle'"):
+        bm.compare({"several": several}, criterion="bic")
 
 
 def test_kfold_scores_rows_that_the_fit_has_not_seen(data: pd.DataFrame) -> None:
