@@ -6,9 +6,10 @@ import json
 import math
 import os
 import re
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,7 +44,8 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from bayesmix import __version__
 
-        typer.echo(__version__)
+        with errors_in_one_line():
+            _print(__version__)
         raise typer.Exit
 
 
@@ -110,7 +112,8 @@ def fit_command(
         _check_writable(out)
         found = workflow.fit(model, table, method=chosen, seed=seed, progress=not quiet)
         found.save(out)
-        typer.echo(_as_json(found, out) if as_json else _as_text(found, out, quiet))
+        report = _as_json(found, out) if as_json else _as_text(found, out, quiet)
+        _print(report, f"; the fit is in {str(out)!r}")
 
 
 @app.command("compare")
@@ -141,7 +144,7 @@ def compare_command(
         loaded = {name: workflow.load(path) for name, path in named.items()}
         found = compare(loaded, criterion=criterion, loo=loo, folds=folds)
         files = {name: str(path) for name, path in named.items()}
-        typer.echo(_dump({**found.to_dict(), "files": files}) if as_json else str(found))
+        _print(_dump({**found.to_dict(), "files": files}) if as_json else str(found))
 
 
 @app.command("doctor")
@@ -154,7 +157,8 @@ def doctor_command(
     from bayesmix.doctor import examine
 
     found = examine()
-    typer.echo(_dump(found.to_dict()) if as_json else str(found))
+    with errors_in_one_line():
+        _print(_dump(found.to_dict()) if as_json else str(found))
     raise typer.Exit(0 if found.ok else 1)
 
 
@@ -164,8 +168,30 @@ def errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except BayesmixError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        with suppress(OSError):  # a full disk behind stderr as well
+            typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
+
+
+def _print(text: str, done: str = "") -> None:
+    """Write to stdout; where it cannot be written, say so once, and not again at the exit.
+
+    Raises
+    ------
+    FitFileError
+        The disk behind stdout is full, for example; ``done`` says what was done all the same.
+    """
+    try:
+        typer.echo(text)
+    except BrokenPipeError:  # a reader such as head has seen enough; typer ends without a word
+        raise
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+        raise FitFileError(
+            f"the report cannot be written to standard output: {error.strerror or error}{done}"
+        ) from error
 
 
 def _pairs(flag: str, given: Iterable[str], example: str = "draws=2000") -> dict[str, str]:

@@ -41,7 +41,12 @@ class NotConverged(BayesmixError, RuntimeError):
 
 
 class FitFileError(BayesmixError, ValueError):
-    """A file is not a fit that this version can read, or cannot be written."""
+    """A file is not a fit that this version can read, or cannot be written.
+
+    Where a fit was made and could not be stored in its cache, ``fit`` holds it.
+    """
+
+    fit: Any = None
 
 
 class DataFileError(BayesmixError, ValueError):

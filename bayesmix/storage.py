@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
+import io
 import os
-import secrets
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import xarray as xr
 
+from bayesmix import files
 from bayesmix.errors import FitFileError
 
 FORMAT = "1"
@@ -21,30 +21,26 @@ _SAFE = " |[]():,.+-*^~!'\"{}=<>&@#$;?`\\"
 def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     """Write a tree to one file; a reader sees the old file or the new one, never a part.
 
+    The file is built in memory, which needs as much again as the tree itself.
+
     Raises
     ------
     FitFileError
-        The folder does not exist or the file cannot be written.
+        The folder does not exist, the file cannot be written, or the tree holds what no file can.
     """
     path = as_path(path)
     if os.path.isdir(path):
         raise FitFileError(f"cannot write {str(path)!r}: it is a folder; name a file in it")
     if not os.path.isdir(path.parent):
         raise FitFileError(
-            f"cannot write {str(path)!r}: {str(path.parent)!r} is no folder; make it first"
+            f"cannot write {str(path)!r}: {str(path.parent)!r} is not a folder; make it first"
         )
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    # in memory: HDF5 that cannot flush, as on a full disk, ends the process
+    content = _content(tree, path)
     try:
-        draft.touch(exist_ok=False)
-        _named(tree, lambda name: quote(name, safe=_SAFE)).to_netcdf(draft, engine=_ENGINE)
-        _flush(draft)
-        os.chmod(draft, 0o666 & ~_umask())
-        os.replace(draft, target)
+        files.write_bytes(path, content)
     except OSError as error:
         raise FitFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
-    finally:
-        _remove(draft)
     return path
 
 
@@ -100,31 +96,26 @@ def as_path(path: object) -> Path:
     return Path(os.fspath(path))
 
 
-def _remove(draft: Path) -> None:
-    """Take a draft away, where it ever came to be."""
-    with contextlib.suppress(OSError):
-        draft.unlink(missing_ok=True)
+def _content(tree: xr.DataTree, path: Path) -> bytes:
+    """The bytes of a file; values stand in it plainly, whatever file they came from."""
+    content = io.BytesIO()
+    try:
+        named = _named(tree, lambda name: quote(name, safe=_SAFE))
+        named.to_netcdf(content, engine=_ENGINE)
+    except (TypeError, ValueError) as error:
+        raise FitFileError(
+            f"cannot write {str(path)!r}: the tree holds what a netCDF file cannot: {error}"
+        ) from error
+    return content.getvalue()
 
 
 def _named(tree: xr.DataTree, rename: object) -> xr.DataTree:
     """The tree with its variables renamed: netCDF keeps '/' for the names of groups."""
     groups = {}
     for path, node in tree.subtree_with_keys:
-        data = node.to_dataset(inherit=False)
+        data = node.to_dataset(inherit=False).drop_encoding()
         names = {str(n): rename(str(n)) for n in (*data.variables, *data.dims)}  # type: ignore[operator]
         groups["/" if path == "." else path] = data.rename(
             {old: new for old, new in names.items() if old != new}
         )
     return xr.DataTree.from_dict(groups)
-
-
-def _umask() -> int:
-    """The mask of this process: a temporary file is private, a saved fit need not be."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _flush(path: Path) -> None:
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())

@@ -67,6 +67,8 @@ def fit(
         The method needs something that the family does not offer.
     NotConverged
         The method could not reach an answer.
+    FitFileError
+        The cache cannot be written; where the fit was made, the error holds it as ``fit``.
 
     Examples
     --------
@@ -102,7 +104,7 @@ def fit(
     found = Fit(model, chosen, tree)
     found.__dict__["design"] = design
     if stored is not None:
-        found.save(stored)
+        _store(found, stored)
     return found
 
 
@@ -124,6 +126,16 @@ def load(path: str | os.PathLike[str]) -> Fit:
     if not (isinstance(model, Model) and isinstance(method, Method)):
         raise FitFileError(f"{str(path)!r} names no model or no method; fit and save again")
     return Fit(model, method, tree)
+
+
+def _store(found: Fit, path: Path) -> None:
+    """Save a fit into its cache; what took minutes to make is not lost with the disk."""
+    try:
+        found.save(path)
+    except FitFileError as error:
+        told = FitFileError(f"{error}; the fit itself is there, as this error's attribute 'fit'")
+        told.fit = found
+        raise told from error
 
 
 @functools.cache
@@ -236,6 +248,6 @@ def _cached(cache: str | os.PathLike[str] | None, attrs: dict[str, Any]) -> Path
     except OSError:
         usable = False
     if not usable:
-        raise FitFileError(f"cache must be a folder that can be written, not so: {str(folder)!r}")
+        raise FitFileError(f"cache must be a folder that can be written; {str(folder)!r} is not")
     key = hashlib.sha256(json.dumps(attrs, sort_keys=True).encode()).hexdigest()
     return folder / f"{key[:32]}.nc"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import bayesmix
 SIZE = 1 << 20
 """Bytes that the disk holds."""
 
-_LIMITED = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({SIZE}, {SIZE}))\n"
+_LIMITED = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (%d, %d))\n"
 
 
 @contextmanager
@@ -39,19 +40,19 @@ def _mounted(folder: Path) -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
-def run(script: str, *arguments: object, limited: bool) -> subprocess.CompletedProcess[str]:
+def run(
+    script: str, *arguments: object, limited: bool, size: int = SIZE
+) -> subprocess.CompletedProcess[str]:
     """Run a script on this package in a new process, whose files are limited if so asked."""
     home = str(Path(bayesmix.__file__).parents[1])
-    source = f"import sys; sys.path[:0] = [{home!r}]\n{_LIMITED if limited else ''}{script}"
+    limit = _LIMITED % (size, size) if limited else ""
+    source = f"import sys; sys.path[:0] = [{home!r}]\n{limit}{script}"
     command = [sys.executable, "-c", source, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def fill(folder: Path) -> None:
-    """Leave less than a page of room on the disk that a folder is on."""
-    with open(folder / "filler", "wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 4096):
-                pass
-        except OSError:
-            return
+    """Leave less than a page of room on a disk of :data:`SIZE` bytes."""
+    with open(folder / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+        for _ in range(SIZE // 4096):
+            file.write(b"\0" * 4096)

@@ -46,7 +46,7 @@ for value in (None, 3, b"x.nc"):
 row(
     "save: no folder",
     FitFileError,
-    "cannot write '.*x.nc': '.*none' is no folder; make it first",
+    "cannot write '.*x.nc': '.*none' is not a folder; make it first",
     lambda folder: point().save(folder / "none" / "x.nc"),
 )
 row(
@@ -76,7 +76,7 @@ row(
 row(
     "cache: where nothing can be written",
     FitFileError,
-    "cache must be a folder that can be written, not so: '/proc/none'",
+    "cache must be a folder that can be written; '/proc/none' is not",
     lambda _: bm.fit(bm.BinomialGLM(FORMULA), TABLE, method="mle", cache="/proc/none"),
 )
 row(

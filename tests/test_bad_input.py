@@ -104,7 +104,7 @@ FILES: list[Row] = [
         "save: below a file",
         lambda path: path.touch() or point().save(path / "x.nc"),
         FitFileError,
-        "is no folder; make it first",
+        "is not a folder; make it first",
     ),
     (
         "cache: a file",
@@ -112,7 +112,7 @@ FILES: list[Row] = [
             path.touch() or bm.fit(bm.BinomialGLM(FORMULA), TABLE, method="mle", cache=path)
         ),
         FitFileError,
-        "cache must be a folder that can be written, not so: '.*file'",
+        "cache must be a folder that can be written; '.*file' is not",
     ),
 ]
 

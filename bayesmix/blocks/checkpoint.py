@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from bayesmix import files
 from bayesmix.errors import FitFileError
 from bayesmix.protocols import Array
 
@@ -18,18 +18,14 @@ _KEY = "fit"
 
 def write(path: str, key: str, arrays: Mapping[str, Array]) -> None:
     """Save arrays under the key of the fit that they belong to; the old file stays until then."""
-    home = Path(path)
-    part = home.with_name(f".{home.name}.{os.getpid()}.part")
+    content = io.BytesIO()
+    np.savez(content, **{_KEY: np.array(key)}, **dict(arrays))  # type: ignore[arg-type]
     try:
-        with part.open("wb") as file:
-            np.savez(file, **{_KEY: np.array(key)}, **dict(arrays))  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(home)
+        files.write_bytes(path, content.getvalue())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise FitFileError(f"the checkpoint {path!r} cannot be written: {error}") from error
+        raise FitFileError(
+            f"the checkpoint {path!r} cannot be written: {error.strerror or error}"
+        ) from error
 
 
 def read(path: str, key: str) -> dict[str, Array] | None:
