@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
+LISTED = 40
+"""So many names stand in one message; a table may have thousands of columns, a column of labels."""
+
+_SCREEN = 2400
+"""Characters of a screen of 80 by 30: no message is longer."""
+
+_BRIEF = reprlib.Repr(maxstring=100, maxother=100, maxlong=60, maxlevel=3)
+
 
 class BayesmixError(Exception):
-    """Base of all errors raised on purpose, so that ``except BayesmixError`` catches just those."""
+    """Base of all errors raised on purpose, so that ``except BayesmixError`` catches just those.
+
+    A message that would fill more than a screen is cut in its middle: what was given stands at its
+    beginning, what to do at its end.
+    """
+
+    def __init__(self, message: str = "", *more: object) -> None:
+        if len(message) > _SCREEN:
+            message = f"{message[: _SCREEN // 2]} [...] {message[-_SCREEN // 2 :]}"
+        # half a character, which no terminal prints, can stand in a name that is reported
+        super().__init__(message.encode("utf-8", "backslashreplace").decode(), *more)
 
 
 class DataError(BayesmixError, ValueError):
@@ -62,8 +81,21 @@ class NoDraws(BayesmixError, TypeError):
 
 
 def listed(names: Iterable[object]) -> str:
-    """Join names for an error message, in the order given: ``'a', 'b', 'c'``."""
-    return ", ".join(repr(str(name)) for name in names) or "none"
+    """Join names for an error message, in the order given: ``'a', 'b', 'c'``; the first 40."""
+    given = [repr(str(name)) for name in names]
+    rest = f" and {len(given) - LISTED} more" if len(given) > LISTED else ""
+    return ", ".join(given[:LISTED]) + rest or "none"
+
+
+def brief(value: object) -> str:
+    """A value as an error message shows it: in one line, and not much of a long one.
+
+    Examples
+    --------
+    >>> brief(list(range(100)))
+    '[0, 1, 2, 3, 4, 5, ...]'
+    """
+    return " ".join(_BRIEF.repr(value).split())
 
 
 def suggestion(given: str, allowed: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.errors import SpecError
+from bayesmix.errors import SpecError, brief
 from bayesmix.protocols import Array, Design, HasComponents, Params
 
 
@@ -18,7 +18,7 @@ def check_levels(quantiles: Any) -> Array:
         levels = np.empty(0)
     if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
         raise SpecError(
-            f"quantiles must be numbers in (0, 1), such as (0.05, 0.95), got {quantiles!r}"
+            f"quantiles must be numbers in (0, 1), such as (0.05, 0.95), got {brief(quantiles)}"
         )
     return levels
 
@@ -36,7 +36,7 @@ def check_values(values: Any) -> Array:
     except (TypeError, ValueError):
         found = np.empty(0)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
-        raise SpecError(f"give values of the target as finite numbers, got {values!r}")
+        raise SpecError(f"give values of the target as finite numbers, got {brief(values)}")
     return found
 
 

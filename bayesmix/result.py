@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from bayesmix import memory, schema, storage
 from bayesmix import rng as random
-from bayesmix import schema, storage
 from bayesmix.blocks import mixtures
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
@@ -213,8 +213,7 @@ class Fit:
         """
         seed = random.check_seed(self.seed if seed is None else seed)
         design, params = self._at(new_data)
-        generator = random.stream(seed, "sample")
-        chosen = _choose(_n_samples(params), draws, generator)
+        chosen = _choose(params, draws, design.n_obs, random.stream(seed, "sample"))
         drawn = self._simulate(_picked(params, chosen), design, seed, "outcomes", 0)
         coords = {"draw": np.arange(len(chosen)), "obs": np.arange(design.n_obs)}
         return xr.Dataset({k: (("draw", "obs"), v) for k, v in drawn.items()}, coords)
@@ -383,13 +382,14 @@ def _n_samples(params: Params) -> int:
     return len(next(iter(params.values())))
 
 
-def _choose(n: int, draws: int | None, generator: np.random.Generator) -> Array:
+def _choose(params: Params, draws: int | None, rows: int, rng: np.random.Generator) -> Array:
     """Which samples to use: each once, or as many as asked for, all as often as possible."""
-    if draws is None:
-        draws = n if n > 1 else 1000
-    check_count("sample", "draws", draws)
+    n = _n_samples(params)
+    draws = (n if n > 1 else 1000) if draws is None else check_count("sample", "draws", draws)
+    numbers = rows + sum(values[0].size for values in params.values())
+    memory.require(f"sample(draws={draws}) of {rows} rows", 8.0 * draws * numbers)
     whole, rest = divmod(draws, n)
-    extra = generator.choice(n, rest, replace=False)
+    extra = rng.choice(n, rest, replace=False)
     return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
 
 

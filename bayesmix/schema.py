@@ -22,6 +22,9 @@ SAMPLE_DIMS = ("chain", "draw")
 RESERVED = (*SAMPLE_DIMS, "member", "obs", "quantile", "sample")
 """Dims of every result; no column that becomes a variable can be called so."""
 
+LARGEST, SMALLEST = 1e150, 1e-150
+"""Beyond these a square over- or underflows, and with it every variance and every norm."""
+
 _CATEGORIES = ("string", "integer", "floating", "boolean", "empty")
 
 
@@ -34,8 +37,19 @@ def frame(data: Any) -> pd.DataFrame:
     Raises
     ------
     DataError
-        Not a table, no rows, columns of different lengths, or two columns of one name.
+        Not a table, no rows, columns of different lengths, two columns of one name, or text that is
+        not Unicode.
     """
+    try:
+        return _frame(data)
+    except UnicodeError as error:
+        raise DataError(
+            f"data hold text that is not valid Unicode ({error.args[-1]}): half a character, as a "
+            "file leaves it that was read in the wrong encoding; read it again with its own"
+        ) from error
+
+
+def _frame(data: Any) -> pd.DataFrame:
     if isinstance(data, xr.Dataset):
         data = _frame_from_dataset(data)
     if isinstance(data, Mapping):
@@ -101,6 +115,8 @@ def _is_flat(column: Any) -> bool:
 def _plain_type(column: pd.Series) -> pd.Series:
     """The same values in a type that NumPy and a netCDF file know."""
     dtype = column.dtype
+    if dtype.kind == "f" and getattr(dtype, "itemsize", 8) > 8:  # long double, which no file holds
+        return pd.Series(column.to_numpy().astype(float), column.index, name=column.name)
     if isinstance(dtype, pd.CategoricalDtype):
         texts = dtype.categories.astype(str)
         plain = pd.api.types.infer_dtype(dtype.categories) in _CATEGORIES
@@ -144,12 +160,24 @@ def _check_values(column: pd.Series) -> None:
         )
     _check_type(column)
     if pd.api.types.is_float_dtype(column.dtype):
-        bad = np.flatnonzero(~np.isfinite(column.to_numpy(dtype=float)))
+        values = column.to_numpy(dtype=float)
+        bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise DataError(
                 f"column {name!r} has {bad.size} infinite value(s), first in row {bad[0]}; "
                 "drop those rows or replace the values"
             )
+        check_size(f"column {name!r}", values)
+
+
+def check_size(what: str, values: Array) -> None:
+    """Raise a DataError where the squares of numbers would over- or underflow."""
+    top = float(np.abs(values).max(initial=0.0))
+    if top > LARGEST or 0 < top < SMALLEST:
+        raise DataError(
+            f"{what} goes up to {top:.3g}, and squares of such numbers are "
+            f"{'infinite' if top > LARGEST else 'zero'} in double precision; give it in other units"
+        )
 
 
 def _check_type(column: pd.Series) -> None:

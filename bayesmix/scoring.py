@@ -16,7 +16,7 @@ import pandas as pd
 
 from bayesmix import rng as random
 from bayesmix import schema
-from bayesmix.errors import DataError, SpecError
+from bayesmix.errors import DataError, SpecError, brief
 from bayesmix.protocols import Array
 from bayesmix.result import Fit
 from bayesmix.specs import check_count
@@ -261,6 +261,8 @@ def pointwise_scores(
     DataError
         The rows lack the outcome, or hold it as text.
     """
+    if not isinstance(fit, Fit):  # type: ignore[redundant-expr]  # what a user passes is anything
+        raise SpecError(f"scores are of a fit, as bayesmix.fit returns it; got {brief(fit)}")
     check_count("scoring", "draws", draws, low=2)
     seed = random.check_seed(fit.seed if seed is None else seed)
     outcomes = _outcomes(fit, data)
@@ -360,8 +362,15 @@ def _outcomes(fit: Fit, data: Any) -> Array:
     return column.to_numpy(dtype=float)
 
 
+def _floats(name: str, values: Any) -> Array:
+    try:
+        return np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{name} must be an array of numbers, got {brief(values)}") from error
+
+
 def _matrix(name: str, values: Any) -> Array:
-    array = np.asarray(values, dtype=float)
+    array = _floats(name, values)
     if array.ndim != 2 or not array.size:
         raise DataError(f"{name} must have shape (draw, obs), got {array.shape}")
     if np.isnan(array).any():
@@ -370,7 +379,7 @@ def _matrix(name: str, values: Any) -> Array:
 
 
 def _pair(outcomes: Any, draws: Any) -> tuple[Array, Array]:
-    y, x = np.asarray(outcomes, dtype=float), _matrix("draws", draws)
+    y, x = _floats("outcomes", outcomes), _matrix("draws", draws)
     if y.shape != x.shape[1:]:
         raise DataError(f"{y.shape} outcomes do not go with draws of shape {x.shape} (draw, obs)")
     if not np.isfinite(y).all():
@@ -379,7 +388,7 @@ def _pair(outcomes: Any, draws: Any) -> tuple[Array, Array]:
 
 
 def _binary(outcomes: Any, probability: Any) -> tuple[Array, Array]:
-    y, p = np.asarray(outcomes, dtype=float), np.asarray(probability, dtype=float)
+    y, p = _floats("outcomes", outcomes), _floats("probability", probability)
     if y.ndim != 1 or y.shape != p.shape or not y.size:
         raise DataError(f"outcomes and probability must be as long, got {y.shape} and {p.shape}")
     if not np.isin(y, (0, 1)).all():
@@ -390,7 +399,7 @@ def _binary(outcomes: Any, probability: Any) -> tuple[Array, Array]:
 
 
 def _both_classes(outcomes: Any, probability: Any) -> tuple[Array, Array]:
-    y, p = np.asarray(outcomes, dtype=float), np.asarray(probability, dtype=float)
+    y, p = _floats("outcomes", outcomes), _floats("probability", probability)
     _binary(y, np.zeros_like(p))
     if not np.isfinite(p).all():
         raise DataError("probability must be finite")

@@ -229,10 +229,46 @@ row(
     fit(data=table(age=list("123456"))),
 )
 row(
-    "one word among numbers as text",
+    "a mark of a missing value among numbers as text",
     DataError,
-    "holds numbers as text, such as '1'; not a number: 'six' in row 5; convert",
-    fit(data=table(age=[*"12345", "six"])),
+    "holds numbers as text, such as '1'; not a number: '\\?' in row 5; convert",
+    fit(data=table(age=[*"12345", "?"])),
+)
+row(
+    "one word among many numbers as text",
+    DataError,
+    "holds numbers as text, such as '0'; not a number: 'six' in row 30; convert",
+    fit("y ~ age", {"y": [0, 1] * 31, "age": [*map(str, range(30)), "six", "8"] + ["7"] * 30}),
+)
+days = pd.date_range("2020-01-01", periods=300).strftime("%Y-%m-%d").tolist()
+many = {"y": [0, 1] * 150, "when": days, "who": [f"n{i}" for i in range(300)]}
+levels = "'{}' has 300 different labels in 300 rows, such as '{}', and each would be a predictor"
+row("dates as text", DataError, levels.format("when", "2020-01-01"), fit("y ~ when", many))
+row(
+    "dates as a factor",
+    DataError,
+    r"'C\(when\)' has 300.* pd.to_datetime",
+    fit("y ~ C(when)", many),
+)
+row("dates in new words", DataError, r"these are dates: .* days since", fit("y ~ when", many))
+row("a name for every row", DataError, levels.format("who", "n0"), fit("y ~ who", many))
+row(
+    "dates that repeat",
+    DataError,
+    "'when' has 300 different labels in 3000 rows.*these are dates",
+    fit("y ~ when", {name: column * 10 for name, column in many.items()}),
+)
+row(
+    "more labels than anybody reads",
+    DataError,
+    "'who' has 1001 different labels in 5005 rows",
+    fit("y ~ who", {"y": [0, 1, 0, 1, 1] * 1001, "who": [f"n{i}" for i in range(1001)] * 5}),
+)
+row(
+    "an interaction of many labels",
+    DataError,
+    "the term 'a:b' would have 3600 columns.*join rare labels",
+    fit("y ~ a:b", {"y": [0, 1] * 60, "a": [f"n{i}" for i in range(60)] * 2, "b": days[:60] * 2}),
 )
 row(
     "numbers and text",
@@ -275,6 +311,48 @@ row(
     DataError,
     "column 'edu' has categories that read alike: '1', '1'",
     fit("p(high, total) ~ edu", table(edu=pd.Categorical([1, "1"] * 3, categories=[1, "1"]))),
+)
+
+row(
+    "a factor with one level",
+    DataError,
+    r"'edu' has one level \('a'\), as the intercept has; drop it",
+    fit("p(high, total) ~ age + edu", table(edu="a")),
+)
+row(
+    "a factor with one level among a group's effects",
+    DataError,
+    "'party' has one level",
+    fit("p(high, total) ~ (party | edu)", table(party="u")),
+)
+for value, kind in ((1e160, "infinite"), (1e-160, "zero"), (5e-324, "zero")):
+    row(
+        f"predictors of {value}",
+        DataError,
+        f"column 'age' goes up to .*, and squares of such numbers are {kind} .* in other units",
+        fit(data=table(age=TABLE["age"] * value)),
+    )
+row(
+    "a function that leaves the range of squares",
+    DataError,
+    r"'I\(age \*\* 99\)' goes up to .*infinite in double precision",
+    fit("p(high, total) ~ I(age ** 99)", table(age=100 + TABLE["age"])),
+)
+unicode = r"data hold text that is not valid Unicode \(.*half a character"
+broken = {"high": [1, 2], "total": [3, 4], "age": [1.0, 2.0], "edu": ["a\ud800", "b"]}
+row("half a character among the labels", DataError, unicode, fit("p(high, total) ~ edu", broken))
+row("half a character elsewhere", DataError, unicode, fit(data=broken))
+row(
+    "half a character among objects",
+    DataError,
+    unicode,
+    fit("p(high, total) ~ edu", table(edu=objects(*"aabbc", "c\ud800"))),
+)
+row(
+    "half a character in a name",
+    DataError,
+    unicode,
+    fit(data={**broken, "edu": ["a", "b"], "x\ud800": [1, 2]}),
 )
 
 # The table as a whole

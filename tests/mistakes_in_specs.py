@@ -45,6 +45,7 @@ row("a number for a formula", FormulaError, "a formula is a text, got int 3", fi
 row("a list for a formula", FormulaError, r"a formula is a text, got list \['y'\]", fit(["y"]))
 for text, words in (
     ("age +* sex", r"cannot parse formula 'age \+\* sex': Don't know how to parse '\*'"),
+    ("\ud800", r"cannot parse formula '.ud800': Unexpected character"),
     ("(age", "cannot parse formula '.age': Expect '.' after expression"),
     ("age ? sex", r"cannot parse formula 'age \? sex': Unexpected character: \?"),
     ("age +", "cannot parse formula 'age .'"),

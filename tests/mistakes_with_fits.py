@@ -18,7 +18,7 @@ from mistakes import (
 from small_fits import from_prior
 
 import bayesmix as bm
-from bayesmix import datasets
+from bayesmix import datasets, scoring
 from bayesmix.errors import (
     DataError,
     FitFileError,
@@ -146,6 +146,12 @@ for value in (0, -1, 2.5, True, "7"):
         f"sample: draws must be a whole number >= 1, got {value!r}",
         lambda _, value=value: drawn().sample(draws=value),
     )
+row(
+    "sample(draws=10**9)",
+    SpecError,
+    r"sample\(draws=1000000000\) of 6 rows would take \d+ GB of memory, and this machine has \d+",
+    lambda _: drawn().sample(draws=10**9),
+)
 row("sample(seed=-1)", SpecError, "seed must lie in", lambda _: drawn().sample(seed=-1))
 row(
     "log_density: no outcome",
@@ -195,3 +201,32 @@ row(
     r"quantiles must lie in \(0, 1\)",
     lambda _: drawn().summary(quantiles=(5, 95)),
 )
+
+# Scores
+for value in (None, "fit", TABLE):
+    words = "scores are of a fit, as bayesmix.fit returns it; got "
+    row(f"score({type(value).__name__})", SpecError, words, lambda _, v=value: scoring.score(v))
+    row(
+        f"pointwise_scores({type(value).__name__})",
+        SpecError,
+        words,
+        lambda _, v=value: scoring.pointwise_scores(v),
+    )
+TEXT = ["a", "b"]
+for name, call, words in (
+    ("log_score", lambda: scoring.log_score([TEXT]), "log_density must be an array of numbers"),
+    ("crps", lambda: scoring.crps(TEXT, [[1.0, 2.0]]), r"outcomes must be .* got \['a', 'b'\]"),
+    ("crps's draws", lambda: scoring.crps([1.0, 2.0], [TEXT]), "draws must be an array of numbers"),
+    (
+        "pit",
+        lambda: scoring.pit(TEXT, [[1.0, 2.0]], seed=1),
+        "outcomes must be an array of numbers",
+    ),
+    ("brier", lambda: scoring.brier(TEXT, [0.5, 0.5]), "outcomes must be an array of numbers"),
+    ("brier's", lambda: scoring.brier([0, 1], TEXT), "probability must be an array of numbers"),
+    ("auroc", lambda: scoring.auroc(TEXT, [0.5, 0.5]), "outcomes must be an array of numbers"),
+    ("average_precision", lambda: scoring.average_precision(None, None), "must be as long"),
+    ("inside", lambda: scoring.inside(TEXT, [[1.0, 2.0]], 0.5), "outcomes must be an array"),
+    ("coverage", lambda: scoring.coverage(TEXT, [[1.0, 2.0]]), "outcomes must be an array"),
+):
+    row(f"{name} of text", DataError, words, lambda _, call=call: call())

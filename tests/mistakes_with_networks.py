@@ -51,6 +51,30 @@ for value, word in ((NAN, "missing"), (INF, "infinite")):
     for name, what in (("x", "an input"), ("y", "the target")):
         words = f"column '{name}' has 1 {word} value.s., first in row 3"
         row(f"network: {value} in {what}", DataError, words, network(data=changed(name, value)))
+DAYS = PAIRS.assign(
+    when=pd.date_range("2020-01-01", periods=60).strftime("%Y-%m-%d"),
+    number=[str(i) for i in range(60)],
+)
+LONG = pd.concat([DAYS.assign(when=f"{year}" + DAYS["when"].str[4:]) for year in (2020, 2021)])
+row(
+    "network: dates as text",
+    DataError,
+    "'when' has 120 different labels in 120 rows.*these are dates: turn them into numbers",
+    network(("x", "when"), data=LONG),
+)
+row(
+    "network: numbers as text",
+    DataError,
+    r"column 'number' holds numbers as text, such as '0'; convert it with .astype\(float\)",
+    network("number", data=DAYS),
+)
+for value in (1e160, 1e-160):
+    row(
+        f"network: a target of {value}",
+        DataError,
+        "column 'y' goes up to .* give it in other units",
+        network(data=PAIRS.assign(y=PAIRS["y"] * value)),
+    )
 row(
     "network: a missing label",
     DataError,

@@ -18,7 +18,7 @@ PACKAGE = Path(workflow.__file__).resolve().parent
 
 # DESIGN.md, section 3. A module that stands in no list is what the user calls: floor 4.
 FLOORS = [
-    {"errors", "files", "rng", "specs"},
+    {"errors", "files", "memory", "rng", "specs"},
     {"protocols", "priors", "optimizers", "schema", "manifest", "datasets"},
     {"blocks"},
     {"models", "inference"},

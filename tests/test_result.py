@@ -132,11 +132,11 @@ def test_outcomes_of_a_point() -> None:
 
 def test_each_draw_is_used_as_often() -> None:
     """Asked for more outcomes than draws, each draw serves equally often, or once more."""
-    generator = np.random.default_rng(1)
-    chosen = result._choose(40, 100, generator)
+    generator, params = np.random.default_rng(1), {"a": np.zeros(40)}
+    chosen = result._choose(params, 100, 6, generator)
     assert set(np.bincount(chosen)) == {2, 3}
-    assert sorted(result._choose(40, None, generator)) == list(range(40))
-    assert len(set(result._choose(40, 30, generator))) == 30
+    assert sorted(result._choose(params, None, 6, generator)) == list(range(40))
+    assert len(set(result._choose(params, 30, 6, generator))) == 30
 
 
 def test_outcomes_have_the_predictive_moments(drawn: bm.Fit) -> None:

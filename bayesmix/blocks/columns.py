@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
+from bayesmix.blocks import indicators
 from bayesmix.errors import DataError, listed
 from bayesmix.protocols import Array
 
@@ -22,9 +23,20 @@ class Columns:
 
     @classmethod
     def of(cls, names: Sequence[str], table: pd.DataFrame) -> Columns:
-        """Read the levels off training data."""
+        """Read the levels off training data.
+
+        Raises
+        ------
+        DataError
+            A column is missing or not finite, holds numbers as text, or a label for every row.
+        """
         checked = schema.columns(table, list(names))
-        return cls(tuple(names), tuple(_levels(checked[name]) for name in names))
+        for name in names:
+            indicators.check_text(checked[name])
+        levels = tuple(_levels(checked[name]) for name in names)
+        for name, known in zip(names, levels, strict=True):
+            indicators.check_levels(str(name), known or (), len(checked))
+        return cls(tuple(names), levels)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -60,6 +60,8 @@ def polish(rows: Gated, c: Coefficients, max_iter: int = 200) -> tuple[Coefficie
     point = c.flat()
     for _ in range(max_iter):
         value, gradient, hessian = rows.expansion(c.like(point))
+        if not np.isfinite(hessian).all():  # experts that ran off after separated outcomes
+            break
         values, vectors = np.linalg.eigh(-hessian)
         along = vectors.T @ gradient
         if np.abs(gradient).max() < _SLOPE:
@@ -104,6 +106,8 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
     The gate's common shift carries no information; its coefficients sum to zero instead.
     """
     information = -rows.expansion(c).hessian
+    if not np.isfinite(information).all():
+        return c.like(np.full(c.flat().shape, np.nan))
     values, vectors = np.linalg.eigh(information)
     null = c.gate.shape[1] if len(c.gate) > 1 else 0
     rest, directions = values[null:], vectors[:, null:]

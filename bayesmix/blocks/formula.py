@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +11,15 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import vocabulary
+from bayesmix.blocks import indicators, vocabulary
+from bayesmix.blocks.factors import Factor as Factor
+from bayesmix.blocks.factors import index as index_of
+from bayesmix.blocks.factors import levels_of
 from bayesmix.blocks.grammar import groupings, parsed, predictors
 from bayesmix.blocks.grammar import split as split
 from bayesmix.blocks.grammar import variables as variables
-from bayesmix.errors import DataError, FormulaError, listed
-from bayesmix.protocols import Array, Params
+from bayesmix.errors import BayesmixError, DataError, FormulaError, brief, listed
+from bayesmix.protocols import Array
 
 
 @dataclass(frozen=True)
@@ -30,47 +34,6 @@ class Term:
     def scalar(self) -> bool:
         """True for the intercept and for numeric predictors: one column, no level names."""
         return not self.levels
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A grouping factor: ``edu`` in ``(sex | edu)``.
-
-    Parameters
-    ----------
-    name
-        The factor as written, e.g. ``edu`` or ``edu:state``.
-    columns
-        The data columns that make it up.
-    levels
-        Labels of the groups seen in training.
-    effects
-        Names of the effects that vary, e.g. ``("Intercept", "sex")``.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    levels: tuple[str, ...]
-    effects: tuple[str, ...]
-
-    @property
-    def dims(self) -> tuple[str, str, str]:
-        """Dims of groups, effects, and effects again (the other side of a correlation)."""
-        return f"{self.name}_group", f"{self.name}_effect", f"{self.name}_effect_other"
-
-    def spread(self, params: Params) -> tuple[Array, Array]:
-        """Standard deviations (sample, effect) and correlations (sample, effect, effect)."""
-        sigma, n = params[f"sigma_{self.name}"], len(self.effects)
-        return sigma, params[f"corr_{self.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
-
-    def deviation(self, effect: str) -> str:
-        """The name of a deviation as lme4 and bambi write it: ``1|edu``, ``sex|edu``."""
-        return f"{'1' if effect == 'Intercept' else effect}|{self.name}"
-
-    def labels(self, data: pd.DataFrame) -> list[str]:
-        """The group that each row belongs to."""
-        parts = [_group_text(data[column]) for column in self.columns]
-        return [":".join(row) for row in zip(*parts, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +90,7 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     factors, effects = _factors(state.group, data)
     index, levels = {}, {}
     for factor in factors:
-        index[factor.name], levels[factor.name] = _index(factor, data)
+        index[factor.name], levels[factor.name] = index_of(factor, data)
     matrices = Matrices(terms, factors, common, offset, effects, index, levels, state)
     _check(matrices)
     return matrices
@@ -144,15 +107,46 @@ def _state(rhs: str, data: pd.DataFrame) -> Any:
     if "Intercept" in read:
         raise DataError("column 'Intercept' has the name of the constant term; rename it")
     for name in sorted(read):
-        _refuse_numbers_as_text(data[name])
-    # formulae would make one indicator column a group, which is read from _index here
+        indicators.check_text(data[name])
+    # formulae would make one indicator column a group, which is read from the rows here
     groups = dict.fromkeys(groupings(rhs, description) - read, 0)
     known: Any = Environment([vocabulary.namespace()])
+    evaluated = data.assign(**groups)
     try:
         with np.errstate(all="ignore"):
-            return DesignMatrices(description, data.assign(**groups), known)
+            _check_levels(description, evaluated, known)
+            return DesignMatrices(description, evaluated, known)
+    except BayesmixError:
+        raise
     except Exception as error:
         raise FormulaError(f"cannot evaluate formula {rhs!r}: {error}") from error
+
+
+def _check_levels(description: Any, data: pd.DataFrame, known: Any) -> None:
+    """Refuse factors with one level or with too many, before any indicator is made."""
+    terms = [*description.common_terms, *(term.expr for term in description.group_terms)]
+    widths: dict[str, int] = {}
+    for term in terms:
+        for part in getattr(term, "components", ()):
+            if part.name not in widths:
+                widths[part.name] = _levels_of(part, data, known)
+        width = math.prod(widths[part.name] for part in getattr(term, "components", ()))
+        indicators.check_width(term.name, width)
+
+
+def _levels_of(part: Any, data: pd.DataFrame, known: Any) -> int:
+    """How many levels a factor has, checked; 1 for numbers."""
+    part.set_type(*((data, known) if type(part).__name__ == "Call" else (data,)))
+    if part.kind != "categoric":
+        return 1
+    values = part._intermediate_data
+    levels = pd.Series(np.asarray(getattr(values, "data", values))).unique()
+    if len(levels) < 2:
+        raise DataError(
+            f"{part.name!r} has one level ({brief(str(levels[0]))}), as the intercept has; drop it"
+        )
+    indicators.check_levels(part.name, levels, len(data))
+    return len(levels)
 
 
 def evaluate_new(trained: Matrices, data: pd.DataFrame) -> Matrices:
@@ -172,7 +166,7 @@ def evaluate_new(trained: Matrices, data: pd.DataFrame) -> Matrices:
         raise DataError(f"the formula cannot be evaluated for these rows: {error}") from error
     index, levels = {}, {}
     for factor in trained.factors:
-        index[factor.name], levels[factor.name] = _index(factor, data)
+        index[factor.name], levels[factor.name] = index_of(factor, data)
     new = Matrices(
         trained.terms, trained.factors, common, offset, effects, index, levels, trained.state
     )
@@ -244,35 +238,9 @@ def _factors(group: Any, data: pd.DataFrame) -> tuple[tuple[Factor, ...], dict[s
         ]
         parts = terms[0].factor.components
         draft = Factor(name, tuple(str(part.name) for part in parts), (), tuple(labels))
-        factors.append(replace(draft, levels=_levels(data[list(draft.columns)])))
+        factors.append(replace(draft, levels=levels_of(data[list(draft.columns)])))
         effects[name] = np.column_stack(blocks)
     return tuple(factors), effects
-
-
-def _levels(columns: pd.DataFrame) -> tuple[str, ...]:
-    """Labels of the groups that occur, in the order of their columns' values or categories."""
-    parts = [_ordered(columns[name]) for name in columns]
-    rows = np.unique(np.column_stack([codes for codes, _ in parts]), axis=0)
-    texts = [_group_text(pd.Series(values)) for _, values in parts]
-    labels = [":".join(text[i] for text, i in zip(texts, row, strict=True)) for row in rows]
-    return tuple(dict.fromkeys(labels))
-
-
-def _ordered(column: pd.Series) -> tuple[Array, pd.Index]:
-    """Codes of the values, and the values in order: of size, or as ordered categories say."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        if column.cat.ordered:
-            return column.cat.codes.to_numpy(), column.cat.categories
-        column = column.astype(column.cat.categories.dtype)
-    codes, values = pd.factorize(column, sort=True)
-    return codes, pd.Index(values)
-
-
-def _group_text(column: pd.Series) -> list[str]:
-    """Values as group labels; 1 and 1.0 are one group, whatever a CSV reader made of the column."""
-    if column.dtype.kind == "f" and (column == np.floor(column)).all():
-        column = column.astype("int64")
-    return column.astype(str).tolist()
 
 
 def _without_unused(data: pd.DataFrame) -> pd.DataFrame:
@@ -300,13 +268,6 @@ def _new_columns(term: Any, data: pd.DataFrame) -> Array:
         return np.ones((len(data), 1))
     values = np.asarray(term.expr.eval_new_data(data), dtype=float)
     return values.reshape(len(data), -1)
-
-
-def _index(factor: Factor, data: pd.DataFrame) -> tuple[Array, tuple[str, ...]]:
-    labels = factor.labels(data)
-    levels = tuple(dict.fromkeys([*factor.levels, *labels]))
-    position = {label: i for i, label in enumerate(levels)}
-    return np.array([position[label] for label in labels], dtype=np.int64), levels
 
 
 def _check(matrices: Matrices) -> None:
@@ -338,20 +299,8 @@ def _check_finite(matrices: Matrices) -> None:
                 f"{labels[columns[0]]!r} is not finite in row {rows[0]}: the formula takes a value "
                 "there that its function is not defined for"
             )
-
-
-def _refuse_numbers_as_text(column: pd.Series) -> None:
-    if not isinstance(column.dtype, pd.StringDtype):
-        return
-    numeric = pd.to_numeric(column, errors="coerce").notna().to_numpy()
-    if 2 * numeric.sum() > len(column):
-        rest = column[~numeric]
-        example = f"; not a number: {rest.iloc[0]!r} in row {rest.index[0]}" if len(rest) else ""
-        raise DataError(
-            f"column {column.name!r} holds numbers as text, such as {column[numeric].iloc[0]!r}"
-            f"{example}; convert it with .astype(float), or with .astype('category') if these are "
-            "labels"
-        )
+        for label, column in zip(labels, values.T, strict=True):
+            schema.check_size(repr(label), column)
 
 
 def _variables(state: Any) -> Iterator[Any]:

@@ -133,10 +133,11 @@ class Gated:
         return found, value
 
     def expansion(self, c: Coefficients) -> Expansion:
-        """Exact gradient and Hessian of the log-likelihood (Louis, 1982)."""
+        """Exact gradient and Hessian of the log-likelihood (Louis, 1982); not finite far out."""
         value, gradient, hessian = 0.0, 0.0, 0.0
         for part in self.parts:
-            one = _expand(part, c)
+            with np.errstate(over="ignore", invalid="ignore"):
+                one = _expand(part, c)
             value, gradient, hessian = (
                 value + one.value,
                 gradient + one.gradient,

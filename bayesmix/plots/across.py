@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
-from bayesmix.errors import MissingCapability, SpecError, UnknownName, listed, suggestion
+from bayesmix.errors import MissingCapability, SpecError, UnknownName, brief, listed, suggestion
 from bayesmix.plots import style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array, HasComponents
@@ -222,7 +222,7 @@ def _chosen(fit: Fit, predictor: Any, what: str) -> str:
         return min(numeric, key=lambda name: (places[name] < 0, places[name]))
     if predictor not in known:
         hint = suggestion(str(predictor), numeric)
-        raise UnknownName(f"{what}: the fit has no predictor {predictor!r}: {hint}")
+        raise UnknownName(f"{what}: the fit has no predictor {brief(predictor)}: {hint}")
     if predictor not in numeric:
         raise SpecError(
             f"{what}: predictor {predictor!r} is a category; choose one of {listed(numeric)}"

@@ -11,7 +11,7 @@ import xarray as xr
 
 from bayesmix import schema
 from bayesmix.checks.finding import labelled
-from bayesmix.errors import SpecError, UnknownName, suggestion
+from bayesmix.errors import SpecError, UnknownName, brief, suggestion
 from bayesmix.protocols import Array
 from bayesmix.result import Fit
 
@@ -88,7 +88,7 @@ def wanted(names: Names) -> list[Any] | None:
     if names is None:
         return None
     if not isinstance(names, Iterable):
-        raise SpecError(f"names must be a parameter or a list of them, got {names!r}")
+        raise SpecError(f"names must be a parameter or a list of them, got {brief(names)}")
     listed_names = [names] if isinstance(names, str) else list(names)
     if not listed_names:
         raise SpecError("names must hold at least one parameter; leave it out for the population's")
@@ -138,7 +138,8 @@ def several(fits: Any, what: str) -> dict[str, Fit]:
     good = isinstance(fits, Mapping) and fits and all(isinstance(f, Fit) for f in fits.values())
     if not good:
         raise SpecError(
-            f"{what} needs a fit or a mapping such as {{'NUTS': fit, 'ADVI': other}}, got {fits!r}"
+            f"{what} needs a fit or a mapping such as {{'NUTS': fit, 'ADVI': other}}, "
+            f"got {brief(fits)}"
         )
     return {str(name): fit for name, fit in fits.items()}
 

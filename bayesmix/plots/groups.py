@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bayesmix.errors import SpecError, UnknownName, listed
+from bayesmix.errors import SpecError, UnknownName, brief, listed
 from bayesmix.plots import rows, style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array
@@ -106,7 +106,7 @@ def _low_and_high(column: pd.Series, values: Any) -> tuple[Any, Any]:
     if values is None:
         return two_values(column, "give values=(low, high)")
     if not isinstance(values, (tuple, list)) or len(values) != 2 or values[0] == values[1]:
-        raise SpecError(f"values must be two different values, low and high, got {values!r}")
+        raise SpecError(f"values must be two different values, low and high, got {brief(values)}")
     absent = [value for value in values if value not in set(column)]
     if absent and column.dtype.kind not in "iuf":
         raise UnknownName(

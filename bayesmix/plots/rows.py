@@ -12,7 +12,7 @@ import pandas as pd
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.response import Outcome, read_outcome
-from bayesmix.errors import MissingCapability, SpecError, UnknownName, listed, suggestion
+from bayesmix.errors import MissingCapability, SpecError, UnknownName, brief, listed, suggestion
 from bayesmix.protocols import Array, Params
 from bayesmix.result import Fit
 
@@ -74,7 +74,7 @@ def check_labels(labels: Labels | None, data: pd.DataFrame) -> Labels:
     if not isinstance(labels, Mapping) or not all(isinstance(v, Mapping) for v in labels.values()):
         raise SpecError(
             "labels must map columns to names, as {'sex': {0: 'female', 1: 'male'}}, "
-            f"got {labels!r}"
+            f"got {brief(labels)}"
         )
     for column, names in labels.items():
         check_column(column, data, "labels")
@@ -91,7 +91,7 @@ def check_column(column: Any, data: pd.DataFrame, what: str) -> str:
     """A column of the fit's data, or an error that lists them."""
     if column not in data.columns:
         hint = suggestion(str(column), map(str, data.columns))
-        raise UnknownName(f"{what}: the fit has no column {column!r}: {hint}")
+        raise UnknownName(f"{what}: the fit has no column {brief(column)}: {hint}")
     return str(column)
 
 
@@ -140,7 +140,7 @@ def chosen_columns(by: Any, data: pd.DataFrame, predictors: Sequence[str]) -> li
     if by is not None:
         wanted = [by] if isinstance(by, str) else list(by)
         if not 1 <= len(wanted) <= 2:
-            raise SpecError(f"by must name one or two columns, got {wanted!r}")
+            raise SpecError(f"by must name one or two columns, got {brief(wanted)}")
         return [check_column(column, data, "by") for column in wanted]
     sizes = {column: sliced(data[column]).nunique() for column in predictors}
     ranked = sorted(sizes, key=lambda column: -sizes[column])
@@ -228,7 +228,8 @@ def grouping_factor(fit: Fit, by: Any, what: str) -> str:
     if by is None:
         raise SpecError(f"{what}: say by which of {listed(factors)}")
     if by not in factors:
-        raise UnknownName(f"{what}: no group effects by {by!r}: {suggestion(str(by), factors)}")
+        hint = suggestion(str(by), factors)
+        raise UnknownName(f"{what}: no group effects by {brief(by)}: {hint}")
     return str(by)
 
 
