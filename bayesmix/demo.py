@@ -13,6 +13,7 @@ import typer
 
 from bayesmix.cli import errors_in_one_line
 from bayesmix.errors import FitFileError
+from bayesmix.priors import LKJ, HalfCauchy, Normal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
     from bayesmix.result import Fit
 
 FORMULA = "p(high, total) ~ sex + (sex | edu)"
+PRIORS = {
+    "Intercept": Normal(0, 10),
+    "slope": Normal(0, 1),
+    "sigma": HalfCauchy(2),
+    "corr": LKJ(2),
+}
+"""The book's, in log-odds: sex is 0 or 1, so a slope is the difference between men and women."""
 NAMES = {"sex": {0: "female", 1: "male"}}
 WOMEN = 86
 QUESTION = (
@@ -114,7 +122,7 @@ def answers(fit: Fit) -> Answers:
     Examples
     --------
     >>> import bayesmix as bm
-    >>> fit = bm.fit(bm.BinomialGLM(FORMULA), bm.datasets.census(), seed=1)
+    >>> fit = bm.fit(bm.BinomialGLM(FORMULA, PRIORS), bm.datasets.census(), seed=1)
     >>> round(answers(fit).share, 1)
     0.8
     """
@@ -170,7 +178,7 @@ def _run(out: Path, seed: int, draws: int | None, console: Console) -> None:
     with clock.stage("load libraries and data"):
         import bayesmix as bm
 
-        model, data = bm.BinomialGLM(FORMULA), bm.datasets.census()
+        model, data = bm.BinomialGLM(FORMULA, PRIORS), bm.datasets.census()
         method = bm.NUTS() if draws is None else bm.NUTS(draws=draws)
     with clock.stage("fit"):
         fit, compiled = _fitted(model, data, method, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import math
 import textwrap
 from collections.abc import Sequence
@@ -169,7 +170,7 @@ def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> p
     DataFrame
         ``mean``, ``sd`` and quantiles of draws (or of an ensemble's members); with Markov chains
         also ``mcse_mean``, ``ess_bulk``, ``ess_tail`` and ``rhat``. Of a point, ``estimate`` and,
-        where the fit has it, ``standard_error``.
+        where the fit has it, ``standard_error``. The ``prior`` in force, where the method has one.
 
     Raises
     ------
@@ -180,7 +181,7 @@ def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> p
         raise SpecError(f"quantiles must lie in (0, 1), got {tuple(quantiles)}")
     engine, group = engine_of(tree), judged(tree)
     if engine == "point" and "member" not in group.dims:
-        return _point_summary(tree)
+        return _with_priors(_point_summary(tree), tree)
     labels, draws = labelled_draws(group)
     table = pd.DataFrame({"mean": draws.mean((0, 1)), "sd": draws.std((0, 1), ddof=1)}, labels)
     for q in quantiles:
@@ -188,6 +189,17 @@ def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> p
     if engine == "mcmc":
         names = ["mcse_mean", "ess_bulk", "ess_tail", "rhat"]
         table[names] = chain_table(labels, draws)[names].to_numpy()
+    return _with_priors(table, tree)
+
+
+def _with_priors(table: pd.DataFrame, tree: xr.DataTree) -> pd.DataFrame:
+    """The table with the priors in force, by row, where the fit holds them."""
+    priors = json.loads(tree.attrs.get("priors", "{}"))
+    if priors:
+        known = [
+            priors.get(label, priors.get(label.rsplit("[", 1)[0], "")) for label in table.index
+        ]
+        table["prior"] = known
     return table
 
 

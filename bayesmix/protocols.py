@@ -139,7 +139,10 @@ class HasPrior(Model):
         """Draws of the reported parameters from their prior."""
 
     def prior_table(self, design: Design) -> dict[str, str]:
-        """The prior in force of each reported parameter, in words and in the data's units."""
+        """The prior in force by parameter, or by entry of one: ``"Normal(0, 5.3)"``.
+
+        In the units of the data: that of one coefficient, whatever the others are.
+        """
         del design
         return {}
 

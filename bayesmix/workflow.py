@@ -22,7 +22,7 @@ from bayesmix import __version__, functions, labels, optimizers, priors, schema,
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
-from bayesmix.protocols import Method, Model
+from bayesmix.protocols import HasPrior, Method, Model
 from bayesmix.result import Fit
 
 _ENGINES = ("pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
@@ -101,6 +101,8 @@ def fit(
     if in_function_space is not None:
         tree[functions.GROUP] = xr.DataTree(in_function_space)
     tree.attrs.update(attrs, wall_seconds=time.perf_counter() - start)
+    if isinstance(model, HasPrior) and issubclass(chosen.requires, HasPrior):
+        tree.attrs["priors"] = json.dumps(model.prior_table(design))
     found = Fit(model, chosen, tree)
     found.__dict__["design"] = design
     if stored is not None:

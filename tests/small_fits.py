@@ -17,6 +17,13 @@ from bayesmix.protocols import Method, Model, Posterior
 from bayesmix.rng import stream
 
 FORMULA = "p(high, total) ~ sex + (1 | edu)"
+CENSUS_PRIORS = {
+    "Intercept": bm.Normal(0, 10),
+    "slope": bm.Normal(0, 1),
+    "sigma": bm.HalfCauchy(2),
+    "corr": bm.LKJ(2),
+}
+"""The priors of the book's census, those of REFERENCE, section 2: on the data as they are."""
 
 
 def people() -> pd.DataFrame:

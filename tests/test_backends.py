@@ -7,10 +7,13 @@ import sys
 
 import numpy as np
 import pytest
+from small_fits import CENSUS_PRIORS
 
 import bayesmix as bm
 from bayesmix import rng as random
 from bayesmix.blocks import groups
+from bayesmix.blocks.glm_priors import log_volume, spread_in
+from bayesmix.blocks.graph import PARAMETRIZATIONS
 from bayesmix.blocks.target import target
 from bayesmix.priors import LOG_2PI
 
@@ -34,18 +37,41 @@ def table():
     )
 
 
-def built(formula, parametrization):
+PRIORS = {
+    "default": {},
+    "by hand": CENSUS_PRIORS,
+    "slopes by hand": {"slope": bm.StudentT(3, 0, 2)},
+    "correlations by hand": {"corr": bm.LKJ(1.5), "Intercept": bm.Normal(1, 3)},
+}
+
+
+def built(formula, parametrization, priors=()):
     """A model, its design, and the target density over the unconstrained space."""
-    model = bm.BinomialGLM(formula, parametrization=parametrization)
+    model = bm.BinomialGLM(formula, priors, parametrization)
     return model, model.design(table())
+
+
+def unit_volume(design, params):
+    """log |d(standard) / d(reported)|: of coefficients, spreads, correlations and deviations."""
+    matrices, priors = design.state.matrices, design.state.priors
+    total = priors.population.log_determinant
+    for factor in matrices.factors:
+        standard, spread = priors.groups[factor.name], factor.spread(params)
+        total = total + log_volume(standard, spread[0], spread_in(standard.matrix, *spread)[0])
+        total = total + len(factor.levels) * standard.log_determinant
+    return total
+
+
+def standard_spread(design, factor, params):
+    """Spreads and correlations of a factor's effects in the coordinates that are sampled."""
+    return spread_in(design.state.priors.groups[factor.name].matrix, *factor.spread(params))
 
 
 def coefficient_volume(model, design, params):
     """log |d(free) / d(coefficients)| of the group effects, parametrization by parametrization."""
     total = np.zeros(len(next(iter(params.values()))))
     for factor in design.state.matrices.factors:
-        sigma, n = params[f"sigma_{factor.name}"], len(factor.effects)
-        corr = params[f"corr_{factor.name}"] if n > 1 else np.ones((len(sigma), 1, 1))
+        sigma, corr = standard_spread(design, factor, params)
         covariance = sigma[:, :, None] * corr * sigma[:, None, :]
         if model.parametrization == "centered":
             continue
@@ -61,7 +87,7 @@ def coefficient_volume(model, design, params):
     return total
 
 
-def correlation_volume(model, design, params):
+def correlation_volume(design, params):
     """log |d(partial correlations on (0, 1)) / d(correlations)|, from the two normalised priors."""
     from scipy.stats import beta
 
@@ -69,7 +95,8 @@ def correlation_volume(model, design, params):
     for factor in design.state.matrices.factors:
         n = len(factor.effects)
         if n > 1:
-            prior, corr = model.prior(f"corr_{factor.name}"), params[f"corr_{factor.name}"]
+            prior = design.state.priors.of_factor(factor, "corr")
+            _, corr = standard_spread(design, factor, params)
             unit = (groups.partial_correlations(corr) + 1) / 2
             shape = prior.shapes(n)
             total += beta(shape, shape).logpdf(unit).sum(axis=1)
@@ -77,21 +104,29 @@ def correlation_volume(model, design, params):
     return total
 
 
-@pytest.mark.parametrize("parametrization", ["mixed", "centered", "noncentered"])
-@pytest.mark.parametrize("formula", FORMULAS)
-def test_pymc_density_equals_numpy_prior_and_likelihood(formula, parametrization):
+CASES = [
+    *((formula, "default", form) for formula in FORMULAS for form in PARAMETRIZATIONS),
+    *((FORMULAS[i], "by hand", "mixed") for i in (1, 3)),
+    (FORMULAS[4], "slopes by hand", "mixed"),
+    (FORMULAS[4], "correlations by hand", "mixed"),
+]
+
+
+@pytest.mark.parametrize(("formula", "given", "parametrization"), CASES)
+def test_pymc_density_equals_numpy_prior_and_likelihood(formula, given, parametrization):
     """The native target equals NumPy's log prior + likelihood, up to the change of variables."""
-    model, design = built(formula, parametrization)
+    model, design = built(formula, parametrization, PRIORS[given])
     density = target(model, design, jacobian=False)
     points = density.initial + random.stream(1, "points").normal(0, 0.7, (20, density.n_dim))
     params = density.expand(points)
     native = np.array([density.log_density(point)[0] for point in points])
     numpy = model.log_prior(params, design) + model.log_density(params, design).sum(axis=1)
-    numpy += coefficient_volume(model, design, params) + correlation_volume(model, design, params)
+    numpy += coefficient_volume(model, design, params) + correlation_volume(design, params)
+    numpy -= unit_volume(design, params)
     np.testing.assert_allclose(native, numpy, rtol=1e-10)
 
 
-@pytest.mark.parametrize("parametrization", ["mixed", "centered", "noncentered"])
+@pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
 def test_native_gradient_equals_finite_differences(parametrization):
     """The gradient that the sampler uses is that of the density that it sees."""
     _, design = built(FORMULAS[3], parametrization)

@@ -12,6 +12,7 @@ import pytest
 from conjugate import ExactDraws, GroupDraws, GroupMeans, NormalMean, normal_log_density
 from hypothesis import given
 from hypothesis import strategies as st
+from small_fits import CENSUS_PRIORS
 
 import bayesmix as bm
 from bayesmix import comparison as module
@@ -52,9 +53,10 @@ def true_loo(data: pd.DataFrame, model: NormalMean) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def census_fits() -> dict[str, Fit]:
-    """The four poolings of the census."""
+    """The four poolings of the census, by the book's priors."""
+    census = bm.datasets.census()
     return {
-        name: bm.fit(bm.BinomialGLM(f"p(high, total) ~ {terms}"), bm.datasets.census(), seed=3)
+        name: bm.fit(bm.BinomialGLM(f"p(high, total) ~ {terms}", CENSUS_PRIORS), census, seed=3)
         for name, terms in FORMULAS.items()
     }
 

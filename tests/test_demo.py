@@ -30,7 +30,7 @@ def shown(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fit():
     """The demo's model with default settings."""
-    return bm.fit(bm.BinomialGLM(demo.FORMULA), bm.datasets.census(), seed=1)
+    return bm.fit(bm.BinomialGLM(demo.FORMULA, demo.PRIORS), bm.datasets.census(), seed=1)
 
 
 def effective(fit, samples):

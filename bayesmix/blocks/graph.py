@@ -29,8 +29,10 @@ Papaspiliopoulos, Roberts & Skold (2007), doi:10.1214/088342307000000014, on par
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from bayesmix.priors import LKJ, Prior, pairs
 
@@ -53,8 +55,59 @@ def cholesky_of_correlation(partial: Sequence[Any], n: int, sqrt: Any) -> list[l
     return rows
 
 
-def correlation_factor(name: str, n: int, prior: LKJ, dims: tuple[str, str]) -> list[list[Any]]:
-    """Declare the correlations of one grouping factor; returns rows of the Cholesky factor."""
+def population(
+    terms: Mapping[str, tuple[slice, bool]],
+    given: Mapping[str, Any],
+    default: Any,
+    *,
+    scale: float,
+    loc: Any,
+    to_raw: Any,
+) -> dict[str, Any]:
+    """Coefficients by term, where some have independent priors in standard coordinates.
+
+    Parameters
+    ----------
+    terms
+        Columns of each term, and whether it is a scalar.
+    given
+        Random variables of the terms whose priors are in the data's units.
+    default
+        By column: its prior is Normal(loc, scale) in standard coordinates.
+    to_raw
+        What takes standard coordinates to coefficients (column, column).
+    """
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    where = np.flatnonzero(default)
+    standard: Any = pm.Normal(
+        "standard coefficients", loc[where], np.float64(scale), shape=len(where)
+    )
+    place = {int(column): i for i, column in enumerate(where)}
+    parts: list[Any] = []
+    for name, (columns, _) in terms.items():
+        for i, column in enumerate(range(columns.start, columns.stop)):
+            if column in place:
+                parts.append(standard[place[column]])
+            else:
+                parts.append(pt.atleast_1d(given[name])[i])
+    raw: Any = (to_raw * pt.stack(parts)).sum(axis=1)
+    found = dict(given)
+    for name, (columns, scalar) in terms.items():
+        if name not in given:
+            value = raw[columns.start] if scalar else raw[columns]
+            found[name] = pm.Deterministic(name, value, dims=None if scalar else f"{name}_level")
+    return {name: found[name] for name in terms}
+
+
+def correlation_factor(
+    name: str, n: int, prior: LKJ, dims: tuple[str, str] | None
+) -> list[list[Any]]:
+    """Declare the correlations of one grouping factor; returns rows of the Cholesky factor.
+
+    They are reported as ``corr_{name}`` unless ``dims`` is None.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -64,11 +117,51 @@ def correlation_factor(name: str, n: int, prior: LKJ, dims: tuple[str, str]) -> 
     unit = pm.Beta(f"unit_partial_{name}", shape, shape, shape=len(shape))
     partial = [2 * unit[i] - 1 for i in range(len(shape))]
     rows = cholesky_of_correlation(partial, n, pt.sqrt)
+    if dims is None:
+        return rows
     dot = [[_dot(rows[i], rows[j]) for j in range(n)] for i in range(n)]
     for i in range(n):
         dot[i][i] = pt.ones(())
     pm.Deterministic(f"corr_{name}", pt.stack([pt.stack(row) for row in dot]), dims=dims)
     return rows
+
+
+STANDARD = "standard "
+"""Prefix of a variable in standard coordinates; without it, it is in the data's units."""
+
+
+def _spread_in_units(name: str, to_raw: Any, factor: list[list[Any]], dims: Any) -> None:
+    """Report spreads and correlations of ``to_raw`` times effects with this Cholesky factor."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    n, (_, effect, other) = len(factor), dims
+    one: Any = pt.ones(())
+    rows = [[_dot([to_raw[i, k] for k in range(n)], column) for column in _columns(factor)]
+            for i in range(n)]  # fmt: skip
+    length: list[Any] = [pt.sqrt(_dot(row, row)) for row in rows]
+    pm.Deterministic(f"sigma_{name}", pt.stack(length), dims=effect)
+    if n > 1:
+        corr = [
+            [_dot(rows[i], rows[j]) / (length[i] * length[j]) if i != j else one
+             for j in range(n)]
+            for i in range(n)
+        ]  # fmt: skip
+        pm.Deterministic(
+            f"corr_{name}", pt.stack([pt.stack(r) for r in corr]), dims=(effect, other)
+        )
+
+
+def _columns(factor: list[list[Any]]) -> list[list[Any]]:
+    """Columns of a lower triangular matrix that is given by its rows."""
+    n = len(factor)
+    return [[factor[i][k] if k <= i else 0.0 for i in range(n)] for k in range(n)]
+
+
+def _product(matrix: Any, values: Sequence[Any]) -> list[Any]:
+    """A matrix times a list of numbers or vectors."""
+    n = len(values)
+    return [_dot([matrix[i, k] for k in range(n)], values) for i in range(n)]
 
 
 def group_effects(
@@ -81,8 +174,12 @@ def group_effects(
     parametrization: str,
     pivot: tuple[Any, Any, Any],
     dims: tuple[str, str, str],
+    units: tuple[Any, Any] | None = None,
 ) -> list[Any]:
     """Coefficients by group, one vector an effect; deviations are recorded under ``labels``.
+
+    With ``units`` the coefficients that are returned, and the priors of their spread, are in
+    standard coordinates, and so is ``pivot``; what is recorded is in the data's units.
 
     Parameters
     ----------
@@ -97,12 +194,17 @@ def group_effects(
         (group, effect); read by ``mixed`` alone.
     dims
         Dims of groups, effects and effects again.
+    units
+        Matrices that take effects to standard coordinates and back, or None for none.
     """
     import pymc as pm
 
     group, effect, other = dims
-    sigma = scale.pymc(f"sigma_{name}", dims=effect)
-    rows = correlation_factor(name, len(labels), correlation, (effect, other))
+    own = "" if units is None else STANDARD
+    sigma = scale.pymc(f"{own}sigma_{name}", dims=effect)
+    reported = (effect, other) if units is None else None
+    rows = correlation_factor(name, len(labels), correlation, reported)
+    mean = list(mean) if units is None else _product(units[0], mean)
     factor = [[sigma[i] * value for value in row] for i, row in enumerate(rows)]
     if parametrization == "mixed":
         coefficients = _mixed(labels, mean, factor, pivot, group)
@@ -110,8 +212,12 @@ def group_effects(
         coefficients = _centered(labels, mean, factor, group)
     else:
         coefficients = _noncentered(labels, mean, factor, group)
-    for label, value, centre in zip(labels, coefficients, mean, strict=True):
-        pm.Deterministic(label, value - centre, dims=group)
+    deviations = [value - centre for value, centre in zip(coefficients, mean, strict=True)]
+    if units is not None:
+        _spread_in_units(name, units[1], factor, dims)
+        deviations = _product(units[1], deviations)
+    for label, value in zip(labels, deviations, strict=True):
+        pm.Deterministic(label, value, dims=group)
     return coefficients
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,19 +13,13 @@ from bayesmix import schema
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks import graph, groups
 from bayesmix.blocks.densities import binomial_logit
+from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.blocks.separation import require_maximum
 from bayesmix.errors import FormulaError, SpecError, listed
-from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior, check_effect_prior
+from bayesmix.priors import check_effect_prior
 from bayesmix.protocols import DATA, Array, Design, HasPyMC, HasTorch, Params
 from bayesmix.specs import check_choice
-
-DEFAULT_PRIORS: dict[str, Prior | LKJ] = {
-    "Intercept": Normal(0.0, 10.0),
-    "slope": Normal(0.0, 1.0),
-    "sigma": HalfCauchy(2.0),
-    "corr": LKJ(2.0),
-}
 
 
 @dataclass(frozen=True)
@@ -34,6 +28,7 @@ class _State:
 
     outcome: Outcome
     matrices: formulas.Matrices
+    priors: PriorsInForce
 
 
 @dataclass(frozen=True)
@@ -54,8 +49,12 @@ class BinomialGLM(HasPyMC, HasTorch):
         slope vary too. All effects of one grouping factor are correlated.
     priors
         By name of the term (``sex``, ``sigma_edu``, ``corr_edu``) or of the kind: ``Intercept``,
-        ``slope``, ``sigma``, ``corr``. Defaults: Normal(0, 10), Normal(0, 1), HalfCauchy(2) and
-        LKJ(2).
+        ``slope``, ``sigma``, ``corr``; a prior given so is on the parameter as it is reported, in
+        the data's units. What is not given has a default that knows no units: the intercept at the
+        predictors' means is Normal(logit of the overall share, 2.5), a slope is Normal(0, 2.5) for
+        one standard deviation of what its column adds to those before it, spreads are
+        HalfCauchy(2) and correlations LKJ(2) of effects standardised likewise
+        (:mod:`bayesmix.blocks.glm_priors`); ``Fit.summary`` prints the numbers in force.
         Levels of a factor in a formula without intercept take the prior of ``Intercept``.
     parametrization
         ``"mixed"`` (default), ``"centered"`` or ``"noncentered"``: one posterior, three geometries
@@ -107,9 +106,15 @@ class BinomialGLM(HasPyMC, HasTorch):
         columns = pd.concat([predictors, outcome.columns(table)], axis=1)
         columns = columns.loc[:, ~columns.columns.duplicated()]
         self._check_priors(matrices)
-        design = self._assemble(matrices, outcome, outcome.values(table), columns)
+        counts = outcome.values(table)
+        priors = PriorsInForce.of(
+            dict(self.priors), matrices, counts["successes"], counts["trials"]
+        )
+        design = self._with_standard(
+            self._assemble(_State(outcome, matrices, priors), counts, columns)
+        )
         for factor in matrices.factors:
-            self._add_pivot(factor, matrices, design.arrays, design.dims)
+            design = self._with_pivot(factor, design)
         return design
 
     def new_design(self, data: Any, trained: Design) -> Design:
@@ -119,15 +124,11 @@ class BinomialGLM(HasPyMC, HasTorch):
         _, rhs = formulas.split(self.formula)
         predictors = schema.columns(table, formulas.variables(rhs))
         matrices = formulas.evaluate_new(state.matrices, predictors)
-        return self._assemble(matrices, state.outcome, new_trials(state.outcome, table), predictors)
+        known = replace(state, matrices=matrices)
+        return self._assemble(known, new_trials(state.outcome, table), predictors)
 
-    def _assemble(
-        self,
-        matrices: formulas.Matrices,
-        outcome: Outcome,
-        counts: dict[str, Array],
-        columns: pd.DataFrame,
-    ) -> Design:
+    def _assemble(self, state: _State, counts: dict[str, Array], columns: pd.DataFrame) -> Design:
+        matrices = state.matrices
         arrays: dict[str, Array] = {"X": matrices.common, **counts}
         dims: dict[str, tuple[str, ...]] = {"X": ("obs", "common"), **{k: ("obs",) for k in counts}}
         coords: dict[str, tuple[Any, ...]] = {"common": matrices.column_labels}
@@ -146,23 +147,41 @@ class BinomialGLM(HasPyMC, HasTorch):
             arrays[f"index_{factor.name}"] = matrices.index[factor.name]
             arrays[f"Z_{factor.name}"] = matrices.effects[factor.name]
             dims |= {f"index_{factor.name}": ("obs",), f"Z_{factor.name}": ("obs", effect)}
-        return Design(arrays, dims, coords, columns, outcome.target, _State(outcome, matrices))
+        return Design(arrays, dims, coords, columns, state.outcome.target, state)
 
-    def _add_pivot(
-        self, factor: formulas.Factor, matrices: formulas.Matrices, arrays: Any, dims: Any
-    ) -> None:
+    def _with_standard(self, design: Design) -> Design:
+        """What PyMC's reading needs where coefficients have priors in standard coordinates."""
+        priors: PriorsInForce = design.state.priors
+        added: dict[str, tuple[Array, tuple[str, ...]]] = {}
+        if priors.defaults(design.state.matrices).any():
+            added["to_raw"] = priors.population.inverse, ("common", "common_other")
+            added["prior_loc"] = priors.loc, ("common",)
+        for factor in design.state.matrices.factors:
+            standard, (_, effect, other) = priors.groups[factor.name], factor.dims
+            if not standard.is_identity:
+                added[f"to_standard_{factor.name}"] = standard.matrix, (effect, other)
+                added[f"to_raw_{factor.name}"] = standard.inverse, (effect, other)
+                values = standard.values(design.arrays[f"Z_{factor.name}"])
+                added[f"standard_{factor.name}"] = values, ("obs", effect)
+        return _with_arrays(design, added)
+
+    def _with_pivot(self, factor: formulas.Factor, design: Design) -> Design:
         """What ``mixed`` needs: a Gaussian reading of each group's likelihood at a rough fit."""
         group, effect, other = factor.dims
+        arrays, matrices = design.arrays, design.state.matrices
         index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
         counts = arrays["successes"], arrays["trials"]
         weight, score = groups.gaussian_reading(*counts, index, n_groups, arrays.get("offset", 0.0))
         free = matrices.common[:, matrices.free_columns]
-        parts = groups.pivot(matrices.effects[factor.name], free, index, n_groups, weight, score)
+        effects = arrays.get(f"standard_{factor.name}", matrices.effects[factor.name])
+        parts = groups.pivot(effects, free, index, n_groups, weight, score)
         names = ("rotation", "information", "score", "cross")
         tails = ((effect, other), (effect,), (effect,), (effect, f"free_{factor.name}"))
-        for name, part, tail in zip(names, parts, tails, strict=True):
-            arrays[f"{name}_{factor.name}"] = part
-            dims[f"{name}_{factor.name}"] = (group, *tail)
+        added = {
+            f"{name}_{factor.name}": (part, (group, *tail))
+            for name, part, tail in zip(names, parts, tails, strict=True)
+        }
+        return _with_arrays(design, added)
 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
         matrices: formulas.Matrices = design.state.matrices
@@ -177,23 +196,11 @@ class BinomialGLM(HasPyMC, HasTorch):
                 dims[f"corr_{factor.name}"] = (effect, other)
         return dims
 
-    def prior(self, name: str) -> Any:
-        """The prior of one parameter: its own, else that of its kind."""
-        given = dict(self.priors)
-        kind = name.split("_")[0] if name.startswith(("sigma_", "corr_")) else "slope"
-        return (
-            given.get(name) or given.get(kind) or DEFAULT_PRIORS.get(name) or DEFAULT_PRIORS[kind]
-        )
-
-    def _term_prior(self, term: formulas.Term, matrices: formulas.Matrices) -> Prior:
-        has_intercept = any(t.name == "Intercept" for t in matrices.terms)
-        first_factor = next((t.name for t in matrices.terms if not t.scalar), None)
-        if not has_intercept and term.name == first_factor and term.name not in dict(self.priors):
-            return self.prior("Intercept")
-        return self.prior(term.name)
+    def prior_table(self, design: Design) -> dict[str, str]:
+        return design.state.priors.table(design.state.matrices)
 
     def _check_priors(self, matrices: formulas.Matrices) -> None:
-        allowed = [*DEFAULT_PRIORS, *(term.name for term in matrices.terms)]
+        allowed = [*DEFAULTS, *(term.name for term in matrices.terms)]
         for factor in matrices.factors:
             allowed += [f"sigma_{factor.name}", f"corr_{factor.name}"]
         unknown = [name for name, _ in self.priors if name not in allowed]
@@ -257,38 +264,12 @@ class BinomialGLM(HasPyMC, HasTorch):
         return completed
 
     def log_prior(self, params: Params, data: Any) -> Array:
-        matrices: formulas.Matrices = self.design(data).state.matrices
-        total = np.zeros(len(next(iter(params.values()))))
-        for term in matrices.terms:
-            density = self._term_prior(term, matrices).log_density(params[term.name])
-            total += density.reshape(len(total), -1).sum(axis=1)
-        for factor in matrices.factors:
-            sigma, corr = factor.spread(params)
-            total += self.prior(f"sigma_{factor.name}").log_density(sigma).sum(axis=1)
-            if len(factor.effects) > 1:
-                total += groups.lkj_log_density(corr, self.prior(f"corr_{factor.name}"))
-            names = [factor.deviation(effect) for effect in factor.effects]
-            total += groups.log_density(np.stack([params[n] for n in names], axis=2), sigma, corr)
-        return total
+        state: _State = self.design(data).state
+        return state.priors.log_density(params, state.matrices)
 
     def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
-        design = self.design(data)
-        matrices: formulas.Matrices = design.state.matrices
-        params: dict[str, Array] = {}
-        for term in matrices.terms:
-            shape = (draws,) if term.scalar else (draws, len(term.levels))
-            params[term.name] = self._term_prior(term, matrices).draw(rng, shape)
-        for factor in matrices.factors:
-            n = len(factor.effects)
-            sigma = self.prior(f"sigma_{factor.name}").draw(rng, (draws, n))
-            corr = groups.lkj_draw(rng, self.prior(f"corr_{factor.name}"), draws, n)
-            deviations = groups.draw(rng, sigma, corr, len(factor.levels))
-            for j, effect in enumerate(factor.effects):
-                params[factor.deviation(effect)] = deviations[..., j]
-            params[f"sigma_{factor.name}"] = sigma
-            if n > 1:
-                params[f"corr_{factor.name}"] = corr
-        return params
+        state: _State = self.design(data).state
+        return state.priors.draw(state.matrices, rng, draws)
 
     def pymc_model(self, data: Any) -> Any:
         """The model in PyMC: variables named as in the fit, data as ``pm.Data``."""
@@ -301,7 +282,7 @@ class BinomialGLM(HasPyMC, HasTorch):
             data_of: dict[str, Any] = {
                 name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
             }
-            beta = self._population(matrices)
+            beta = self._population(design, data_of)
             columns: Any = (
                 pt.concatenate([pt.atleast_1d(b) for b in beta.values()]) if beta else None
             )
@@ -312,7 +293,7 @@ class BinomialGLM(HasPyMC, HasTorch):
                 eta = eta + (data_of["X"][:, free] * columns[free]).sum(axis=1)
             claimed: set[str] = set()
             for factor in matrices.factors:
-                eta = eta + self._group(factor, beta, columns, free, claimed, data_of)
+                eta = eta + self._group(factor, design, beta, columns, claimed, data_of)
             counts = {"n": data_of["trials"], "observed": data_of["successes"]}
             pm.Binomial(design.target, logit_p=eta, **counts)
         return model
@@ -359,42 +340,65 @@ class BinomialGLM(HasPyMC, HasTorch):
                 params[f"corr_{factor.name}"] = corr
         return params, errors
 
-    def _population(self, matrices: formulas.Matrices) -> dict[str, Any]:
-        return {
-            term.name: self._term_prior(term, matrices).pymc(
-                term.name, dims=None if term.scalar else f"{term.name}_level"
-            )
+    def _population(self, design: Design, data_of: dict[str, Any]) -> dict[str, Any]:
+        """Coefficients by term: those with a default prior through standard coordinates."""
+        matrices, priors = design.state.matrices, design.state.priors
+        given = {
+            term.name: prior.pymc(term.name, dims=None if term.scalar else f"{term.name}_level")
             for term in matrices.terms
+            if (prior := priors.of_term(term, matrices)) is not None
         }
+        default = priors.defaults(matrices)
+        if not default.any():
+            return given
+        return graph.population(
+            {term.name: (term.columns, term.scalar) for term in matrices.terms},
+            given,
+            default,
+            scale=COEFFICIENT_SCALE,
+            loc=data_of["prior_loc"],
+            to_raw=data_of["to_raw"],
+        )
 
     def _group(
         self,
         factor: formulas.Factor,
+        design: Design,
         beta: dict[str, Any],
         columns: Any,
-        free: Array,
         claimed: set[str],
         data_of: dict[str, Any],
     ) -> Any:
-        name = factor.name
+        name, priors = factor.name, design.state.priors
+        free = design.state.matrices.free_columns
         mean = [0.0 if e in claimed else beta.get(e, 0.0) for e in factor.effects]
         claimed.update(factor.effects)
         score = data_of[f"score_{name}"]
         if len(free):
             score = score - (data_of[f"cross_{name}"] * columns[free]).sum(axis=2)
+        units = (data_of.get(f"to_standard_{name}"), data_of.get(f"to_raw_{name}"))
         coefficients = graph.group_effects(
             name,
             [factor.deviation(effect) for effect in factor.effects],
             mean,
-            scale=self.prior(f"sigma_{name}"),
-            correlation=self.prior(f"corr_{name}"),
+            scale=priors.of_factor(factor, "sigma"),
+            correlation=priors.of_factor(factor, "corr"),
             parametrization=self.parametrization,
             pivot=(data_of[f"rotation_{name}"], data_of[f"information_{name}"], score),
+            units=None if units[0] is None else units,
             dims=factor.dims,
         )
-        index, effects = data_of[f"index_{name}"], data_of[f"Z_{name}"]
+        index = data_of[f"index_{name}"]
+        effects = data_of.get(f"standard_{name}", data_of[f"Z_{name}"])
         parts = [
             value[index] if effect == "Intercept" else value[index] * effects[:, j]
             for j, (effect, value) in enumerate(zip(factor.effects, coefficients, strict=True))
         ]
         return sum(parts)
+
+
+def _with_arrays(design: Design, added: Mapping[str, tuple[Array, tuple[str, ...]]]) -> Design:
+    """The same design with more arrays, each with its dims."""
+    arrays = {name: array for name, (array, _) in added.items()}
+    dims = {name: dims for name, (_, dims) in added.items()}
+    return replace(design, arrays={**design.arrays, **arrays}, dims={**design.dims, **dims})

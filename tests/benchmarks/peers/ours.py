@@ -1,4 +1,4 @@
-"""Contestant: bayesmix as a reader would call it, no option set but seed and silence."""
+"""Contestant: bayesmix as a reader would call it, no option set but priors, seed and silence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ import bayesmix as bm
 
 FORMULA = "p(high, total) ~ sex + (sex | edu)"
 DEFAULT_DRAWS = 1000
+PRIORS = {
+    "Intercept": bm.Normal(0, 10),
+    "slope": bm.Normal(0, 1),
+    "sigma": bm.HalfCauchy(2),
+    "corr": bm.LKJ(2),
+}
+"""Every contestant's."""
 
 
 def named(fit: bm.Fit) -> Draws:
@@ -23,9 +30,8 @@ def main() -> None:
     """Fit, diagnose, stop the clock, write."""
     seed, draws, out = arguments()
     method = "auto" if draws == DEFAULT_DRAWS else bm.NUTS(draws=draws)
-    fit = bm.fit(
-        bm.BinomialGLM(FORMULA), bm.datasets.census(), method=method, seed=seed, progress=False
-    )
+    model, census = bm.BinomialGLM(FORMULA, PRIORS), bm.datasets.census()
+    fit = bm.fit(model, census, method=method, seed=seed, progress=False)
     fit.diagnose()
     divergences = int(fit.tree["sample_stats"]["diverging"].sum())
     stop_clock(divergences=divergences, version="bayesmix, this checkout")
