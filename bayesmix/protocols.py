@@ -175,6 +175,26 @@ class HasTorch(Model):
         """
 
 
+class HasGroups(HasTorch):
+    """Capability: Gaussian group effects, integrated out of the likelihood; there may be none."""
+
+    entry: ClassVar[str] = "grouped"
+
+    @abstractmethod
+    def grouped(self, data: Any) -> Any:
+        """The data of the likelihood, a ``GroupedLogit`` (:mod:`bayesmix.blocks.marginal`)."""
+
+    @abstractmethod
+    def population(self, marginal: Any, point: Array, design: Design) -> dict[str, Array]:
+        """The reported parameters that the flat vector of a ``Marginal`` determines."""
+
+    @abstractmethod
+    def deviations(
+        self, marginal: Any, point: Array, design: Design
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Group effects predicted given the rest, and their conditional standard deviations."""
+
+
 class HasNetwork(HasTorch):
     """Capability: a neural network, trained on standard units from random starts."""
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from bayesmix.checks.finding import Finding, labelled
-from bayesmix.errors import DataError
+from bayesmix.errors import DataError, listed
 from bayesmix.protocols import Array
 from bayesmix.schema import estimates
 
@@ -179,13 +179,11 @@ def check_restarts(tree: xr.DataTree) -> Finding | None:
 
 def check_singular(tree: xr.DataTree) -> Finding | None:
     """Does a group covariance sit on the edge of what is possible?"""
-    labels, values = labelled(estimates(tree))
-    sizes = {label: abs(value) for label, value in zip(labels, values[0, 0], strict=True)}
+    sizes = _sizes(tree)
     spreads = {k: v for k, v in sizes.items() if k.startswith("sigma_")}
-    edges = [k for k, v in spreads.items() if v < MIN_SIGMA]
-    edges += [k for k, v in sizes.items() if k.startswith("corr_") and v > MAX_CORRELATION]
     if not spreads:
         return None
+    edges = _edges(sizes)
     least = min(spreads.values())
     if not edges:
         message = "Every group spread is above zero and every correlation inside (-1, 1)."
@@ -199,14 +197,29 @@ def check_singular(tree: xr.DataTree) -> Finding | None:
     return Finding("singular", "warn", sizes[where], MIN_SIGMA, where, message)
 
 
+def _sizes(tree: xr.DataTree) -> dict[str, float]:
+    """The size of each parameter, by label."""
+    labels, values = labelled(estimates(tree))
+    return {label: abs(float(v)) for label, v in zip(labels, values[0, 0], strict=True)}
+
+
+def _edges(sizes: dict[str, float]) -> list[str]:
+    """Spreads of zero, then correlations of one: what no standard error can be had for."""
+    zero = [k for k, v in sizes.items() if k.startswith("sigma_") and v < MIN_SIGMA]
+    one = [k for k, v in sizes.items() if k.startswith("corr_") and v > MAX_CORRELATION]
+    return zero + one
+
+
 def check_errors(tree: xr.DataTree) -> Finding | None:
     """Do the data determine every parameter?"""
     if "standard_error" not in tree.children:
         return None
     labels, errors = labelled(tree["standard_error"].to_dataset())
-    wrong = ~np.isfinite(errors[0, 0])
+    wrong = ~np.isfinite(errors[0, 0]) & ~np.isin(labels, _edges(_sizes(tree)))
     if not wrong.any():
-        message = "Every standard error is finite: the data determine every parameter."
+        edges = [k for k in _edges(_sizes(tree)) if k in labels]
+        rest = f" but for {listed(edges)}, which the check `singular` is about" if edges else ""
+        message = f"Every standard error is finite{rest}: the data determine every parameter."
         return Finding("standard_error", "pass", 0, 0, "", message)
     where = labels[int(wrong.argmax())]
     message = (

@@ -10,8 +10,18 @@ import numpy as np
 from bayesmix import rng as random
 from bayesmix.blocks.optimum import Climb, best_of, climb, curvature, jacobian
 from bayesmix.errors import SpecError
+from bayesmix.inference.grouped import Climbing, fit_groups
 from bayesmix.inference.training import Recipe, fit_network
-from bayesmix.protocols import Array, Design, HasNetwork, HasTorch, Method, Posterior, Report
+from bayesmix.protocols import (
+    Array,
+    Design,
+    HasGroups,
+    HasNetwork,
+    HasTorch,
+    Method,
+    Posterior,
+    Report,
+)
 from bayesmix.specs import check_count, check_number
 
 ADVICE = (
@@ -37,7 +47,8 @@ class MLE(Method):
     max_iter
         Quasi-Newton steps of each start.
     tolerance
-        Largest gradient entry of the objective, in log-likelihood units, that counts as converged.
+        Largest gradient entry of the objective, in log-likelihood units (with group effects: in
+        these a standard error), that counts as converged.
     optimizer
         Of networks: :class:`bayesmix.LBFGS` or :class:`bayesmix.Adam`; ``"auto"`` takes the first
         up to 50,000 rows. Networks are trained on standard units, which their parameters are freed
@@ -84,6 +95,9 @@ class MLE(Method):
                 "MLE: optimizer, device and checkpoint are for networks; "
                 f"{type(model).__name__} is fitted by Newton's method"
             )
+        if isinstance(model, HasGroups):
+            climbing = Climbing(self.restarts, self.max_iter, self.tolerance, ADVICE)
+            return fit_groups(climbing, model, design, seed, progress)
         generator = random.stream(seed, "init")
         objective = _Objective(model.torch_module(design))
         starts = [objective.start(generator, first=i == 0) for i in range(self.restarts)]

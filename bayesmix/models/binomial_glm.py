@@ -11,14 +11,14 @@ import pandas as pd
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
-from bayesmix.blocks import graph, groups
+from bayesmix.blocks import graph, grouped_fit, groups
 from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.blocks.separation import require_maximum
 from bayesmix.errors import FormulaError, SpecError, listed
 from bayesmix.priors import check_effect_prior
-from bayesmix.protocols import DATA, Array, Design, HasPyMC, HasTorch, Params
+from bayesmix.protocols import DATA, Array, Design, HasGroups, HasPyMC, Params
 from bayesmix.specs import check_choice
 
 
@@ -32,7 +32,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class BinomialGLM(HasPyMC, HasTorch):
+class BinomialGLM(HasPyMC, HasGroups):
     r"""Binomial regression with any number of correlated group effects.
 
     .. math::
@@ -298,20 +298,29 @@ class BinomialGLM(HasPyMC, HasTorch):
             pm.Binomial(design.target, logit_p=eta, **counts)
         return model
 
+    def grouped(self, data: Any) -> Any:
+        design = self.design(data)
+        arrays = design.arrays
+        require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
+        return grouped_fit.grouped_logit(design, design.state.matrices)
+
+    def population(self, marginal: Any, point: Array, design: Design) -> dict[str, Array]:
+        common = point[: marginal.n_common].copy()
+        return grouped_fit.population(design.state.matrices, common, marginal.spreads(point))
+
+    def deviations(
+        self, marginal: Any, point: Array, design: Design
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        return grouped_fit.deviations(design.state.matrices, marginal.conditional(point))
+
     def torch_module(self, data: Any) -> Any:
-        """A :class:`bayesmix.blocks.nets.MixedModel` of the design, at its start."""
+        """A :class:`bayesmix.blocks.nets.MixedModel`: the likelihood of `grouped`, in torch."""
         from bayesmix.blocks import nets
 
-        design = self.design(data)
-        arrays, matrices = design.arrays, design.state.matrices
-        require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
-        outcome = self.outcome_torch(design)
-        offset = arrays.get("offset", np.zeros(design.n_obs))
-        effects = [
-            nets.GroupEffect(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
-            for f in matrices.factors
-        ]
-        return nets.MixedModel(arrays["X"], offset, outcome, effects)
+        found = self.grouped(data)
+        effects = [nets.GroupEffect(e.columns, e.index, e.n_groups) for e in found.effects]
+        outcome = self.outcome_torch(data)
+        return nets.MixedModel(found.common, found.offset, outcome, effects)
 
     def outcome_torch(self, data: Any) -> Any:
         """The outcome in torch: maps logits to a ``torch.distributions.Binomial``."""
@@ -322,23 +331,10 @@ class BinomialGLM(HasPyMC, HasTorch):
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         matrices: formulas.Matrices = self.design(data).state.matrices
-        beta = module.beta.detach().numpy().copy()
-        params: dict[str, Array] = {
-            term.name: beta[term.columns].reshape(() if term.scalar else -1)
-            for term in matrices.terms
-        }
-        errors: dict[str, Array] = {}
-        for factor, effect, (mode, error) in zip(
-            matrices.factors, module.effects, module.conditional(), strict=True
-        ):
-            for j, name in enumerate(factor.effects):
-                params[factor.deviation(name)] = mode[:, j]
-                errors[factor.deviation(name)] = error[:, j]
-            sigma, corr = (value.detach().numpy() for value in effect.spread())
-            params[f"sigma_{factor.name}"] = sigma
-            if len(factor.effects) > 1:
-                params[f"corr_{factor.name}"] = corr
-        return params, errors
+        common = module.beta.detach().numpy().copy()
+        spreads = [tuple(v.detach().numpy() for v in e.spread()) for e in module.effects]
+        modes, errors = grouped_fit.deviations(matrices, module.conditional())
+        return grouped_fit.population(matrices, common, spreads) | modes, errors
 
     def _population(self, design: Design, data_of: dict[str, Any]) -> dict[str, Any]:
         """Coefficients by term: those with a default prior through standard coordinates."""

@@ -1,0 +1,51 @@
+"""A logistic model with group effects: from a design to its data, and back to named numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bayesmix.blocks.formula import Matrices
+from bayesmix.blocks.group_curvature import Effects
+from bayesmix.blocks.grouped_logit import GroupedLogit
+from bayesmix.protocols import Array, Design
+
+
+def grouped_logit(design: Design, matrices: Matrices) -> GroupedLogit:
+    """The data of a binomial design, for :class:`bayesmix.blocks.marginal.Marginal`."""
+    arrays = design.arrays
+    offset = np.zeros(design.n_obs) + arrays.get("offset", 0.0)
+    effects = [
+        Effects(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
+        for f in matrices.factors
+    ]
+    return GroupedLogit.of(arrays["X"], offset, arrays["successes"], arrays["trials"], effects)
+
+
+def population(
+    matrices: Matrices, common: Array, spreads: Sequence[tuple[Array, Array]]
+) -> dict[str, Array]:
+    """Common effects, standard deviations and correlations under a fit's names."""
+    named: dict[str, Array] = {
+        term.name: common[term.columns].reshape(() if term.scalar else -1)
+        for term in matrices.terms
+    }
+    for factor, (sigma, corr) in zip(matrices.factors, spreads, strict=True):
+        named[f"sigma_{factor.name}"] = sigma
+        if len(factor.effects) > 1:
+            named[f"corr_{factor.name}"] = corr
+    return named
+
+
+def deviations(
+    matrices: Matrices, conditional: Sequence[tuple[Array, Array]]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Group deviations and their conditional standard deviations under a fit's names."""
+    modes: dict[str, Array] = {}
+    errors: dict[str, Array] = {}
+    for factor, (mode, error) in zip(matrices.factors, conditional, strict=True):
+        for j, effect in enumerate(factor.effects):
+            modes[factor.deviation(effect)] = mode[:, j]
+            errors[factor.deviation(effect)] = error[:, j]
+    return modes, errors
