@@ -1,4 +1,4 @@
-"""Data of others that stand beside the project, not in it, with the columns that models here use."""
+"""Data of others that stand beside the project, not in it, with columns that models here use."""
 
 from __future__ import annotations
 
