@@ -22,6 +22,7 @@ from bayesmix.errors import (
     SpecError,
     UnknownName,
     listed,
+    shortened,
     suggestion,
 )
 from bayesmix.texts import built
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
     from bayesmix.protocols import Method, Model
     from bayesmix.result import Fit
+
+_SCREEN_ROWS = 60
+"""Rows of a summary that are printed; hundreds of groups are in the file, and in ``--json``."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -334,11 +338,18 @@ def _as_text(found: Fit, path: Path, quiet: bool) -> str:
 
 
 def readable(summary: pd.DataFrame) -> str:
-    """A summary as text: three decimals, effective sample sizes as whole numbers."""
+    """A summary as text: three decimals, effective sample sizes as whole numbers.
+
+    What fills more than a screen, as the effects of hundreds of groups do, is cut with a sentence.
+    """
     whole = [name for name in summary.columns if str(name).startswith("ess")]
-    return summary.to_string(
+    shown = summary.head(_SCREEN_ROWS).rename(index=lambda label: shortened(str(label), 60))
+    text = shown.to_string(
         float_format=_number, formatters={name: "{:.0f}".format for name in whole}
     )
+    rest = len(summary) - len(shown)
+    more = f"... and {rest} more rows: --json prints them all, and so does Fit.summary() in Python."
+    return f"{text}\n{more}" if rest else text
 
 
 def _number(value: float) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from bayesmix import elpd, schema, selection
 from bayesmix.diagnostics import engine_of
-from bayesmix.errors import DataError, SpecError, listed
+from bayesmix.errors import DataError, NoDraws, SpecError, brief, listed
 from bayesmix.progress import reporter
 from bayesmix.protocols import Array, Report
 from bayesmix.ranking import Ranking
@@ -241,13 +241,17 @@ def stacking_weights(log_density: Array) -> Array:
 def _checked(fits: Any, *, draws: bool) -> dict[str, Fit]:
     if not isinstance(fits, Mapping) or not fits:
         raise SpecError(
-            f"compare takes at least one fit by name, such as {{'partial': fit}}, got {fits!r}"
+            f"compare takes at least one fit by name, such as {{'partial': fit}}, got {brief(fits)}"
         )
     for name, fit in fits.items():
         if not isinstance(fit, Fit):
             raise SpecError(f"compare takes fits; {name!r} is a {type(fit).__name__}")
-        if draws:
-            schema.require_draws(fit.tree, f"compare, for {name!r},")
+        if draws and not schema.is_sampled(fit.tree):
+            raise NoDraws(
+                f"compare by 'loo' or 'waic' needs draws, and {name!r} is a point estimate: "
+                "compare points by criterion='kfold', which fits predict best, or criterion='bic', "
+                "of maximum likelihood; or fit again with method='nuts'"
+            )
     named = {str(name): fit for name, fit in fits.items()}
     first, reference = next(iter(named.items()))
     expected = reference.tree["observed_data"].to_dataset()

@@ -98,6 +98,17 @@ def brief(value: object) -> str:
     return " ".join(_BRIEF.repr(value).split())
 
 
+def shortened(text: str, width: int) -> str:
+    """A text of at most so many characters, cut at its end.
+
+    Examples
+    --------
+    >>> shortened("a label of many words", 12)
+    'a label of ...'
+    """
+    return text if len(text) <= width else f"{text[: width - 1]}..."
+
+
 def suggestion(given: str, allowed: Iterable[str]) -> str:
     """A sentence for an error message: the closest allowed name, then all of them.
 

@@ -197,7 +197,8 @@ def _method(model: Any, method: Any) -> Method:
         method = methods()[method.lower()]()
     if not isinstance(method, Method):
         raise SpecError(
-            f"method must be a name or a method such as NUTS(draws=2000), got {_short(method)}"
+            "method must be a name or a method such as NUTS(draws=2000), got "
+            f"{_short(method)}; 'auto' is {model.default_method!r} for this {type(model).__name__}"
         )
     _require(model, method)
     return method

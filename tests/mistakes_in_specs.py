@@ -124,7 +124,7 @@ row(
 )
 row("no method", UnknownName, "unknown method '': Allowed: 'advi'", fit(method=""))
 row("a method class", SpecError, r"got the class MLE; call it: MLE\(...\)", fit(method=bm.MLE))
-row("None for a method", SpecError, "method must be a name or a method", fit(method=None))
+row("None for a method", SpecError, "got None; 'auto' is 'nuts' for this", fit(method=None))
 row("a prior for a method", SpecError, "got Normal.loc=0.0", fit(method=bm.Normal()))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import pandas as pd
 from mistakes import (
     FORMULA,
     NAN,
@@ -230,3 +231,35 @@ for name, call, words in (
     ("coverage", lambda: scoring.coverage(TEXT, [[1.0, 2.0]]), "outcomes must be an array"),
 ):
     row(f"{name} of text", DataError, words, lambda _, call=call: call())
+
+# Comparing
+row(
+    "compare points without a criterion",
+    NoDraws,
+    "'loo' or 'waic' needs draws, and 'a' is a point .*criterion='kfold', .*criterion='bic'",
+    lambda _: bm.compare({"a": point()}),
+)
+row(
+    "compare something long",
+    SpecError,
+    r"compare takes at least one fit by name, .* got \[0, 1, 2, 3, 4, 5, ...\]$",
+    lambda _: bm.compare(list(range(1000))),  # type: ignore[arg-type]
+)
+# What would print a page
+WIDE = pd.DataFrame({f"column number {i}": [1.0, 2.0] for i in range(5000)})
+row(
+    "a table of 5,000 columns",
+    DataError,
+    "data lacks 'high', 'total'; its columns are 'column number 0', .* and 4960 more$",
+    lambda _: bm.fit(bm.BinomialGLM(FORMULA), WIDE, method="mle"),
+)
+for what, error, call in (
+    ("trace", SpecError, lambda: bm.plots.trace(WIDE)),
+    ("trace's names", UnknownName, lambda: bm.plots.trace(drawn(), names=WIDE)),
+    ("forest", SpecError, lambda: bm.plots.forest([WIDE])),
+    ("shrinkage", UnknownName, lambda: bm.plots.shrinkage(drawn(), by=WIDE)),
+    ("shrinkage's labels", SpecError, lambda: bm.plots.shrinkage(drawn(), labels=[TABLE])),
+    ("predict", SpecError, lambda: drawn().predict(quantiles=list("ab" * 5000))),
+):
+    what = f"a whole table as an argument of {what}"
+    row(what, error, "^.{1,600}$", lambda _, call=call: call())  # type: ignore[misc]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import bayesmix as bm
 from bayesmix import doctor
-from bayesmix.cli import app
+from bayesmix.cli import app, readable
 from bayesmix.errors import SpecError
 from bayesmix.texts import converted
 
@@ -568,3 +568,13 @@ def test_bad_priors(folder, text, words):
     assert result.exit_code == 2
     assert words in result.stderr
     assert not list(folder.iterdir())
+
+
+def test_a_long_summary_is_cut_with_a_sentence() -> None:
+    """Effects of hundreds of groups do not run off the screen, and long labels are cut."""
+    table = pd.DataFrame({"estimate": 1.0}, [f"1|g[{'name ' * 30}{i}]" for i in range(500)])
+    lines = readable(table).splitlines()
+    assert len(lines) == 62
+    assert lines[-1].startswith("... and 440 more rows: --json prints them all")
+    assert max(map(len, lines)) < 100
+    assert len(readable(table.head(60)).splitlines()) == 61

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
@@ -234,7 +235,7 @@ class BinomialGLM(HasPyMC, HasGroups):
     def curves(self, params: Params, data: Any) -> dict[str, Array]:
         """``probability`` of a success and its ``logit``, each (sample, obs)."""
         eta = self.linear_predictor(params, self.design(data))
-        return {"probability": 1 / (1 + np.exp(-eta)), "logit": eta}
+        return {"probability": expit(eta), "logit": eta}
 
     def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
         design = self.design(data)

@@ -19,7 +19,15 @@ from matplotlib.lines import Line2D
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
-from bayesmix.errors import MissingCapability, SpecError, UnknownName, brief, listed, suggestion
+from bayesmix.errors import (
+    MissingCapability,
+    SpecError,
+    UnknownName,
+    brief,
+    listed,
+    shortened,
+    suggestion,
+)
 from bayesmix.plots import style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array, HasComponents
@@ -30,6 +38,8 @@ HEAVY = 0.05
 _GRID = 200
 _SHOWN = 4000
 """Rows drawn at most."""
+_HELD = 12
+"""Columns held still that a sentence names; the others are counted."""
 _LETTERS = 118
 """Letters of a legend that fit in a row, with six for each of its lines."""
 _MARGIN = 0.08
@@ -291,7 +301,9 @@ def keys(figure: Figure, first: Sequence[Any], second: Sequence[Any]) -> None:
 
 def notes(figure: Figure, along: Across, sentences: Sequence[str] = ()) -> None:
     """Sentences below a figure; the first says at what the other columns are held."""
-    held = ", ".join(f"{name} = {_printed(value)}" for name, value in along.held.items())
+    names = list(along.held)
+    held = ", ".join(f"{name} = {_printed(along.held[name])}" for name in names[:_HELD])
+    held += f" and {len(names) - _HELD} more" if len(names) > _HELD else ""
     said = [f"Curves are drawn at {held}; the rows have values of their own."] if held else []
     lines = [textwrap.fill(text, 112) for text in (*said, *sentences) if text]
     if lines:
@@ -299,7 +311,7 @@ def notes(figure: Figure, along: Across, sentences: Sequence[str] = ()) -> None:
 
 
 def _printed(value: Any) -> str:
-    return number(value) if isinstance(value, float) else str(value)
+    return number(value) if isinstance(value, float) else shortened(str(value), 40)
 
 
 def number(value: float) -> str:

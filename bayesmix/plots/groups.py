@@ -72,12 +72,14 @@ def shrinkage(
     observed, error = _observed(cells, index, n_groups, sides)
     posterior = _expected(cells, cells.curves(params)["probability"], index, n_groups, sides)
     target = _expected(cells, cells.curves(population)["probability"], index, n_groups, sides)
-    order = [g for g in np.argsort(-error, kind="stable") if np.isfinite(error[g])]
+    finite = [g for g in np.argsort(-error, kind="stable") if np.isfinite(error[g])]
+    order, more = rows.page(finite, "those whose own data say least")
     ticks = [rows.printed(factor, levels[g], names) for g in order]
     figure, axes = _shrinkage_panels(ticks, factor, quantity)
     for y, g in enumerate(order):
         _shrink(axes, y, float(observed[g]), float(error[g]), posterior[:, g], target[:, g].mean())
     axes[1].set_xlim(0, 1.08 * axes[1].dataLim.x1)
+    style.sentence(figure, more)
     return figure
 
 
@@ -255,7 +257,10 @@ def effect_by_group(
     low, high = _low_and_high(cells.table[effect], values)
     params, population = rows.draws_and_population(fit, factor)
     index, levels = cells.of_group(factor), rows.group_levels(fit, factor)
-    present = np.flatnonzero(np.bincount(index, cells.trials, len(levels)))
+    trials = np.bincount(index, cells.trials, len(levels))
+    most = np.argsort(-trials, kind="stable")[: int((trials > 0).sum())]
+    kept, more = rows.page(most.tolist(), "those with most trials")
+    present = np.sort(kept)
     member = np.eye(len(levels))[index][:, present] * cells.trials[:, None]
     ticks = [rows.printed(factor, levels[g], names) for g in present]
     figure, axes = _effect_panels(ticks, factor, contrast(effect, low, high, names))
@@ -265,6 +270,7 @@ def effect_by_group(
         by_group = inside[curve] @ (member / member.sum(axis=0))
         overall = outside[curve] @ (cells.trials / cells.trials.sum())
         _effects(panel, by_group, overall)
+    style.sentence(figure, more)
     return figure
 
 

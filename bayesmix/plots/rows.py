@@ -12,7 +12,15 @@ import pandas as pd
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.response import Outcome, read_outcome
-from bayesmix.errors import MissingCapability, SpecError, UnknownName, brief, listed, suggestion
+from bayesmix.errors import (
+    MissingCapability,
+    SpecError,
+    UnknownName,
+    brief,
+    listed,
+    shortened,
+    suggestion,
+)
 from bayesmix.protocols import Array, Params
 from bayesmix.result import Fit
 
@@ -23,6 +31,12 @@ _MOST_LEVELS = 12
 _SLICES = 10
 _COLOURS = 6
 MOST_GROUPS = 40
+PAGE = 60
+"""Groups that a figure of one row each shows at most: two screens, one page of a book."""
+
+_NAME_WIDTH = 40
+"""Characters of a label beside which there is still room for the data."""
+
 """Groups that one figure can hold."""
 
 
@@ -89,20 +103,20 @@ def check_labels(labels: Labels | None, data: pd.DataFrame) -> Labels:
 
 def check_column(column: Any, data: pd.DataFrame, what: str) -> str:
     """A column of the fit's data, or an error that lists them."""
-    if column not in data.columns:
+    if not isinstance(column, str) or column not in data.columns:
         hint = suggestion(str(column), map(str, data.columns))
         raise UnknownName(f"{what}: the fit has no column {brief(column)}: {hint}")
     return str(column)
 
 
 def printed(column: str, value: Any, labels: Labels) -> str:
-    """The name to print for a value of a column."""
-    return _named(column, value, labels) or str(value)
+    """The name to print for a value of a column; a long text is cut."""
+    return shortened(_named(column, value, labels) or str(value), _NAME_WIDTH)
 
 
 def titled(column: str, value: Any, labels: Labels) -> str:
     """A value that is read away from its column: its own name, else ``sex 1``."""
-    return _named(column, value, labels) or f"{column} {value}"
+    return shortened(_named(column, value, labels) or f"{column} {value}", _NAME_WIDTH)
 
 
 def _named(column: str, value: Any, labels: Labels) -> str | None:
@@ -227,7 +241,7 @@ def grouping_factor(fit: Fit, by: Any, what: str) -> str:
         raise SpecError(f"{what} needs group effects, as in '~ sex + (1 | edu)'; this fit has none")
     if by is None:
         raise SpecError(f"{what}: say by which of {listed(factors)}")
-    if by not in factors:
+    if not isinstance(by, str) or by not in factors:
         hint = suggestion(str(by), factors)
         raise UnknownName(f"{what}: no group effects by {brief(by)}: {hint}")
     return str(by)
@@ -238,6 +252,13 @@ def group_levels(fit: Fit, factor: str) -> list[str]:
     posterior = fit.tree["posterior"].to_dataset()
     deviation = next(v for k, v in posterior.data_vars.items() if str(k).endswith(f"|{factor}"))
     return [str(level) for level in deviation[deviation.dims[-1]].to_numpy()]
+
+
+def page(order: Sequence[int], which: str) -> tuple[list[int], str]:
+    """The first groups, as many as a page holds, and a sentence where there are more."""
+    kept = [int(group) for group in order[:PAGE]]
+    more = f"{len(kept)} of {len(order)} groups are shown: {which}." if len(order) > PAGE else ""
+    return kept, more
 
 
 def draws_and_population(fit: Fit, factor: str) -> tuple[Params, Params]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,6 +116,12 @@ def marker(position: int) -> str:
 def line(position: int) -> Any:
     """The line style that goes with :func:`colour`."""
     return LINES[position % len(LINES)]
+
+
+def sentence(figure: Figure, text: str) -> None:
+    """A sentence below a figure, in small grey letters; none where there is nothing to say."""
+    if text:
+        figure.supxlabel(textwrap.fill(text, 112), fontsize=8, color=GREY)
 
 
 def legend(figure: Figure, handles: Sequence[Any], *, columns: int = 4) -> None:

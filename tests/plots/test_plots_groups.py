@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import bars, legend_texts, marked, sampled, ticks, title
+from small_fits import from_prior
 
 from bayesmix.errors import MissingCapability, SpecError, UnknownName
 from bayesmix.plots import effect_by_group, posterior_validation, rows, shrinkage, style
@@ -357,3 +358,21 @@ def test_predicted_counts_are_thinned_for_many_rows(monkeypatch: pytest.MonkeyPa
     assert rows.predicted_counts(fit, np.ones((400, 1))).shape == (800, 1)
     monkeypatch.setattr(rows, "_VALUES", 1000)
     assert rows.predicted_counts(fit, np.ones((400, 1))).shape == (200, 1)
+
+
+def test_figures_of_many_groups_are_cut_with_a_sentence() -> None:
+    """Of 300 groups a page of 60 is drawn, with a sentence that says so; long labels are cut."""
+    rng = np.random.default_rng(3)
+    names = [f"{'county with a very long name ' * 3}{i}" for i in range(300)]
+    data = pd.DataFrame({"y": rng.integers(1, 9, 600), "n": 9, "x": [0, 1] * 300})
+    data["county"] = np.repeat(names, 2)
+    fit = from_prior("p(y, n) ~ x + (1 | county)", data)
+    for figure, which in (
+        (shrinkage(fit), "those whose own data say least"),
+        (effect_by_group(fit, effect="x"), "those with most trials"),
+    ):
+        ticks = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        assert len(ticks) == 60
+        assert max(len(tick) for tick in ticks) <= 42
+        assert figure.get_supxlabel() == f"60 of 300 groups are shown: {which}."
+        assert figure.get_size_inches()[1] < 30
