@@ -58,7 +58,9 @@ def fit_groups(
     attrs = {"engine": "point", "objective": "log_likelihood", "n_parameters": len(summit.point)}
     attrs["converged"] = int(best.slope <= climbing.tolerance)
     errors = errors | conditional
-    return Posterior(params | modes, stats, dims, sampled=False, errors=errors, attrs=attrs)
+    found = params | modes
+    params = {name: found[name] for name in model.dims(design)}
+    return Posterior(params, stats, dims, sampled=False, errors=errors, attrs=attrs)
 
 
 def _standard_errors(
