@@ -11,6 +11,11 @@ from typing import Any, cast
 from bayesmix.errors import SpecError, UnknownName, suggestion
 
 Fields = dict[str, Any]
+_LONGEST = 1 << 20
+"""Characters of a spec as JSON; a prior for each of a thousand columns takes a tenth."""
+_DEEPEST = 20
+"""Values within values; an ensemble of fits by an optimiser has three levels."""
+_TOO_DEEP = f"it is nested more than {_DEEPEST} deep; no spec is"
 
 
 def to_json(spec: object) -> str:
@@ -26,8 +31,20 @@ def to_json(spec: object) -> str:
 
 
 def from_json(text: str, types: Mapping[str, type]) -> Any:
-    """Rebuild a spec from :func:`to_json`; ``types`` maps class names to the classes allowed."""
-    return _decode(json.loads(text), types)
+    """Rebuild a spec from :func:`to_json`; ``types`` maps class names to the classes allowed.
+
+    Raises
+    ------
+    ValueError
+        The text is not JSON, or is longer or nested deeper than a spec can be.
+    """
+    if len(text) > _LONGEST:
+        raise ValueError(f"it is {len(text):,} characters long; a spec has at most {_LONGEST:,}")
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+    return _decode(found, types, _DEEPEST)
 
 
 def _encode(value: object) -> Any:
@@ -43,15 +60,17 @@ def _encode(value: object) -> Any:
     raise SpecError(f"a spec cannot hold a {type(value).__name__}: {value!r}")
 
 
-def _decode(value: Any, types: Mapping[str, type]) -> Any:
+def _decode(value: Any, types: Mapping[str, type], depth: int) -> Any:
+    if depth < 0:
+        raise ValueError(_TOO_DEEP)
     if isinstance(value, list):
-        return tuple(_decode(item, types) for item in cast("list[Any]", value))
+        return tuple(_decode(item, types, depth - 1) for item in cast("list[Any]", value))
     if isinstance(value, dict):
         fields = cast("dict[str, Any]", value)
         name = str(fields.pop("type"))
         if name not in types:
             raise UnknownName(f"no class is called {name!r}: {suggestion(name, types)}")
-        return types[name](**{key: _decode(item, types) for key, item in fields.items()})
+        return types[name](**{key: _decode(item, types, depth - 1) for key, item in fields.items()})
     return value
 
 

@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote
 
 import xarray as xr
 
-from bayesmix import files
+from bayesmix import files, netcdf
 from bayesmix.errors import FitFileError
 
 FORMAT = "1"
@@ -50,7 +50,8 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     Raises
     ------
     FitFileError
-        There is no such file, it is cut short or foreign, or another version wrote it.
+        There is no such file, it is cut short or foreign, it holds what a fit does not hold, or
+        another version wrote it.
     """
     path = as_path(path)
     if not os.path.isfile(path):
@@ -59,8 +60,9 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
             f"there is no fit at {str(path)!r}: it is {what}; give a file that Fit.save wrote"
         )
     try:
-        with xr.open_datatree(path, engine=_ENGINE) as stored:
-            tree = stored.load()
+        tree = netcdf.read(path)
+    except netcdf.Unsafe as error:
+        raise FitFileError(f"{str(path)!r} is not a fit of bayesmix: {error}") from error
     except Exception as error:
         raise FitFileError(
             f"{str(path)!r} is not a fit of bayesmix, or it is cut short ({type(error).__name__}); "
@@ -79,7 +81,7 @@ def _check_format(tree: xr.DataTree, path: Path) -> None:
         )
     if found is None or _GROUPS.difference(tree.children):
         raise FitFileError(
-            f"{str(path)!r} is a netCDF file, but no fit of bayesmix; give one that Fit.save wrote"
+            f"{str(path)!r} is a netCDF file, but not a fit of bayesmix; give one of Fit.save"
         )
 
 

@@ -18,7 +18,17 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmix import __version__, functions, labels, optimizers, priors, schema, specs, storage
+from bayesmix import (
+    __version__,
+    functions,
+    labels,
+    optimizers,
+    priors,
+    schema,
+    specs,
+    storage,
+    wholeness,
+)
 from bayesmix import rng as random
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
@@ -116,18 +126,34 @@ def load(path: str | os.PathLike[str]) -> Fit:
     Raises
     ------
     FitFileError
-        No file, a truncated or a foreign one, or one of another format.
+        No file, a truncated or a foreign one, one of another format, or one whose parts do not
+        belong together: draws of other sizes than the model's, data that were changed.
     """
     tree = storage.read(path)
-    types = {**models(), **methods_by_class(), **_values(priors), **_values(optimizers)}
     try:
-        model = specs.from_json(tree.attrs["model"], types)
-        method = specs.from_json(tree.attrs["method"], types)
-    except (KeyError, TypeError, ValueError) as error:
+        model, method = (_spec(tree, what, os.path.getsize(path)) for what in ("model", "method"))
+    except Exception as error:
         raise FitFileError(f"{str(path)!r} names a spec that cannot be built: {error}") from error
     if not (isinstance(model, Model) and isinstance(method, Method)):
-        raise FitFileError(f"{str(path)!r} names no model or no method; fit and save again")
-    return Fit(model, method, tree)
+        raise FitFileError(f"{str(path)!r} does not name a model and a method; fit and save again")
+    found = Fit(model, method, tree)
+    try:
+        found.__dict__["design"] = wholeness.check(tree, model)
+    except wholeness.Broken as error:
+        raise FitFileError(f"{str(path)!r} is not a whole fit: {error}; fit again") from error
+    except Exception as error:
+        raise FitFileError(
+            f"{str(path)!r} is not a whole fit ({type(error).__name__}: {error}); fit again"
+        ) from error
+    return found
+
+
+def _spec(tree: xr.DataTree, what: str, length: int) -> Any:
+    """The model or the method that a file names, if it can have made a file of that length."""
+    types = {**models(), **methods_by_class(), **_values(priors), **_values(optimizers)}
+    found = specs.from_json(tree.attrs[what], types)
+    wholeness.check_sizes(tree.attrs[what], length)
+    return found
 
 
 def _store(found: Fit, path: Path) -> None:

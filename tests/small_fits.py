@@ -116,6 +116,7 @@ def from_prior(formula: str, data: Any, *, draws: int = 40, seed: int = 1) -> bm
         "model": specs.to_json(model),
         "method": specs.to_json(cheap("nuts")),
         "seed": seed,
+        "data_hash": schema.hash_frame(design.columns),
         "wall_seconds": 0.5,
     }
     return bm.Fit(model, cheap("nuts"), tree)

@@ -236,7 +236,7 @@ def test_foreign_netcdf(write: object, tmp_path: Path) -> None:
     """Somebody else's netCDF file is named as such."""
     write(tmp_path / "foreign.nc")  # type: ignore[operator]
     with pytest.raises(
-        FitFileError, match=r"foreign\.nc' is a netCDF file, but no fit of bayesmix"
+        FitFileError, match=r"foreign\.nc' is a netCDF file, but not a fit of bayesmix"
     ):
         bm.load(tmp_path / "foreign.nc")
 
@@ -261,8 +261,8 @@ def test_another_format(saved: Path) -> None:
         ('{"type": "BinomialGLM", "formula": "y ~ x", "colour": 1}', r"colour"),
         ('{"formula": "y ~ x"}', r"cannot be built: 'type'"),
         ("{", r"cannot be built"),
-        ("[1, 2]", r"names no model or no method"),
-        ('{"type": "Normal"}', r"names no model or no method"),
+        ("[1, 2]", r"does not name a model and a method"),
+        ('{"type": "Normal"}', r"does not name a model and a method"),
         ('{"type": "BinomialGLM", "formula": "y"}', r"must read 'response ~ predictors'"),
     ],
 )
