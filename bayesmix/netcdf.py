@@ -9,6 +9,7 @@ no more memory than the file is long, but for text, whose objects take a few tim
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ _OWN = {
 """Attributes by which netCDF and xarray say how to read a variable; not a user's."""
 _REFERENCE = 16
 """Bytes that stand for a string in an array: its length, and where it lies."""
+_HEAP = b"GCOL\x01\0\0\0"
+"""How a heap of text begins: its signature and version."""
 _NO_VARIABLE = "This is a netCDF dimension but not a netCDF variable"
 
 
@@ -74,6 +77,7 @@ def read(path: str | os.PathLike[str]) -> xr.DataTree:
     import h5py
 
     _check_size(os.stat(path))
+    _check_heaps(path)
     with h5py.File(path, "r") as file:
         return _Reader(file).tree()
 
@@ -86,6 +90,30 @@ def _check_size(found: os.stat_result) -> None:
     held = getattr(found, "st_blocks", found.st_size) * 512
     if found.st_size > _WIDE and held * _HOLES < found.st_size:
         raise Unsafe(f"it is {found.st_size:,} bytes long, of which {held:,} are there")
+
+
+def _check_heaps(path: str | os.PathLike[str]) -> None:
+    """Refuse heaps of text whose entries do not add up: HDF5 walks some of those for ever."""
+    if not os.path.getsize(path):
+        return
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at = content.find(_HEAP)
+        while at >= 0:
+            _check_heap(content, at)
+            at = content.find(_HEAP, at + 1)
+
+
+def _check_heap(content: mmap.mmap, at: int) -> None:
+    end = at + int.from_bytes(content[at + 8 : at + 16], "little")
+    here = at + 16
+    while end - here >= 16:
+        used = any(content[here : here + 2])
+        size = int.from_bytes(content[here + 8 : here + 16], "little")
+        # an entry in use is padded to eight bytes; free room counts its own header
+        step = 16 + (size + 7) // 8 * 8 if used else size
+        if step < 16 or step > end - here or end > len(content):
+            raise Unsafe("the bookkeeping of its text is damaged")
+        here += step
 
 
 @dataclass

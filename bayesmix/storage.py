@@ -81,7 +81,8 @@ def _check_format(tree: xr.DataTree, path: Path) -> None:
         )
     if found is None or _GROUPS.difference(tree.children):
         raise FitFileError(
-            f"{str(path)!r} is a netCDF file, but not a fit of bayesmix; give one of Fit.save"
+            f"{str(path)!r} is a netCDF file, but not a fit of bayesmix; "
+            "give one that Fit.save wrote"
         )
 
 

@@ -295,7 +295,22 @@ def _point_at_first(path: Path) -> None:
     path.write_bytes(content)
 
 
-AFTER = {"strings that are all one long string": [_point_at_first]}
+@case("a heap of text without end", "the bookkeeping of its text is damaged")
+def _endless(file: h5py.File) -> None:
+    file.attrs["more"] = "text"
+
+
+def _zero_heaps(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    at = content.find(b"GCOL") + 16
+    content[at : at + 64] = bytes(64)
+    path.write_bytes(content)
+
+
+AFTER = {
+    "a heap of text without end": [_zero_heaps],
+    "strings that are all one long string": [_point_at_first],
+}
 
 # --- attributes of the fit ---
 

@@ -98,7 +98,7 @@ FILES: list[Row] = [
         "load: somebody else's netCDF file",
         lambda path: (xr.Dataset({"x": 1}).to_netcdf(path, engine="h5netcdf"), bm.load(path)),
         FitFileError,
-        "is a netCDF file, but no fit of bayesmix; give one that Fit.save wrote",
+        "is a netCDF file, but not a fit of bayesmix; give one that Fit.save wrote",
     ),
     (
         "save: below a file",

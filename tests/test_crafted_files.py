@@ -28,6 +28,7 @@ TELLING = (
     "50 kB that expand to 2.4 GB",
     "a parameter of 8 TB",
     "strings that are all one long string",
+    "a heap of text without end",
     "a type of its own",
     "a parameter of complex numbers",
     "dimensions that are not there",
