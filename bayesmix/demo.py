@@ -207,12 +207,11 @@ def _make_folder(out: Path) -> None:
 def _fitted(model: Any, data: Any, method: Any, seed: int) -> tuple[Fit, bool]:
     """The fit, and whether it had to compile."""
     from bayesmix import workflow
-    from bayesmix.doctor import check_cache, compiled_models
+    from bayesmix.blocks import code_cache
 
-    before = len(compiled_models())
+    before = len(code_cache.entries())
     fit = workflow.fit(model, data, method=method, seed=seed)
-    kept = check_cache().values["writable"]
-    return fit, len(compiled_models()) > before or not kept
+    return fit, len(code_cache.entries()) > before or code_cache.problem() is not None
 
 
 def _drawn(fit: Fit, out: Path) -> list[tuple[Path, str]]:
@@ -317,7 +316,7 @@ def _print_files(console: Console, out: Path, written: list[tuple[Path, str]]) -
 
 
 def _print_times(console: Console, clock: _Clock, compiled: bool) -> None:
-    from bayesmix.blocks.native import cache_folder
+    from bayesmix.blocks import code_cache
 
     _rule(console, "Time")
     table = _plain_table(("", "left"), ("", "right"))
@@ -325,13 +324,16 @@ def _print_times(console: Console, clock: _Clock, compiled: bool) -> None:
         table.add_row(name, f"{seconds:.1f} s")
     table.add_row("[bold]in all[/bold]", f"[bold]{sum(clock.seconds.values()):.1f} s[/bold]")
     console.print(table)
+    if problem := code_cache.problem():
+        console.print(f"\n{problem}.", style="dim")
+        return
     text = (
         "The model was compiled in this run, which takes some seconds of the fit. The next fit of "
         "it, in any process and to any data of these shapes, finds the code in"
         if compiled
         else "Nothing had to be compiled: the code of an earlier run was found in"
     )
-    console.print(f"\n{text} {cache_folder()}.", style="dim")
+    console.print(f"\n{text} {code_cache.folder()}.", style="dim")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bayesmix.blocks import native
-from bayesmix.errors import SpecError
+from bayesmix.blocks import code_cache
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -192,32 +191,14 @@ def _import_problem(name: str) -> str:
 
 def check_cache() -> Check:
     """Where compiled code is kept, how much there is, and whether more can be written."""
-    name = "compiled code"
-    try:
-        folder = native.cache_folder()
-    except SpecError as error:
-        return Check(name, "missing", "has no folder", f"{error}.")
-    sizes = [path.stat().st_size for path in compiled_models()]
+    name, folder = "compiled code", code_cache.folder()
+    sizes = [path.lstat().st_size for path in code_cache.entries()]
     values = {"folder": str(folder), "entries": len(sizes), "bytes": sum(sizes)}
-    writable = os.access(_existing(folder), os.W_OK)
-    found = f"{len(sizes)} models, {sum(sizes) / 1e6:.1f} MB in {folder}"
-    if writable:
-        return Check(name, "ok", found, values={**values, "writable": True})
-    advice = (
-        "The folder cannot be written, so every new process compiles again, which takes seconds. "
-        "Set BAYESMIX_CACHE to a folder that can."
-    )
-    return Check(name, "note", found, advice, {**values, "writable": False})
-
-
-def compiled_models() -> list[Path]:
-    """The entries of the cache of compiled code."""
-    folder = native.cache_folder() / "targets"
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _existing(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    if problem := code_cache.problem():
+        values["writable"] = False
+        return Check(name, "note", "is not kept", f"{problem}.", values)
+    found = f"{len(sizes)} entries, {sum(sizes) / 1e6:.1f} MB in {folder}"
+    return Check(name, "ok", found, values={**values, "writable": True})
 
 
 def check_threads() -> Check:

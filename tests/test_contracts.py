@@ -30,6 +30,7 @@ from small_fits import (
 
 import bayesmix as bm
 from bayesmix import optimizers, priors, schema, specs, workflow
+from bayesmix.blocks import native
 from bayesmix.blocks import target as targets
 from bayesmix.protocols import HasNetwork
 
@@ -249,7 +250,7 @@ def compiled_for_other_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BAYESMIX_CACHE", str(folder))
-        patch.setattr(targets, "_linked", {})
+        patch.setattr(native, "_linked", {})
         other = people().assign(
             high=[1, 2, 3, 4, 5, 6, 7, 9],
             total=[11, 12, 13, 14, 15, 16, 17, 18],
@@ -276,8 +277,8 @@ def test_code_compiled_for_other_data_gives_the_same_numbers(
     """Data are inputs of compiled code: what was compiled beside other data serves these too."""
     expected = evaluate(people())
     monkeypatch.setenv("BAYESMIX_CACHE", str(compiled_for_other_data))
-    monkeypatch.setattr(targets, "_linked", {})
-    monkeypatch.setattr(targets, "_compile", None)
+    monkeypatch.setattr(native, "_linked", {})
+    monkeypatch.setattr(native, "_compile", None)
     np.testing.assert_allclose(evaluate(people()), expected, rtol=1e-12)
 
 
@@ -286,12 +287,12 @@ def test_code_linked_again_gives_the_same_numbers(
 ) -> None:
     """Code read back from disk, and code in memory, are the same to the last bit."""
     monkeypatch.setenv("BAYESMIX_CACHE", str(compiled_for_other_data))
-    monkeypatch.setattr(targets, "_linked", {})
-    monkeypatch.setattr(targets, "_compile", None)
+    monkeypatch.setattr(native, "_linked", {})
+    monkeypatch.setattr(native, "_compile", None)
     first = evaluate(people())
-    assert len(targets._linked) == 1
+    assert len(native._linked) == 1
     assert evaluate(people()) == first
-    targets._linked.clear()
+    native._linked.clear()
     assert evaluate(people()) == first
 
 
@@ -308,7 +309,7 @@ def test_code_in_a_new_process_gives_the_same_numbers(
 ) -> None:
     """A new process links the code from disk, without PyMC, and gets the same bits."""
     monkeypatch.setenv("BAYESMIX_CACHE", str(compiled_for_other_data))
-    monkeypatch.setattr(targets, "_linked", {})
+    monkeypatch.setattr(native, "_linked", {})
     paths = [str(Path(__file__).parent), str(Path(bm.__file__).parents[1])]
     source = f"import sys; sys.path[:0] = {paths!r}\n{SCRIPT}"
     done = subprocess.run(

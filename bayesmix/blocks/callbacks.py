@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from bayesmix.protocols import Kernel
+from bayesmix.protocols import Array, Kernel
 
 Inputs = Sequence[tuple[str, str, int]]
 """Name, type and number of dims of each array that a callback may read."""
@@ -24,7 +24,8 @@ def callback(
     """
     from numba import types
 
-    source = f"def callback({sizes}, x_, {results}, table_):\n" + _views(inputs, used) + body
+    point = "    x = carray(x_, (dim,))\n"
+    source = f"def callback({sizes}, x_, {results}, table_):\n{point}{_views(inputs, used)}{body}"
     number, real = types.uint64, types.CPointer(types.float64)
     arguments = [number] * (sizes.count(",") + 1) + [real] * (results.count(",") + 2)
     return _define(source, function), types.int64(*arguments, types.CPointer(types.int64))
@@ -39,13 +40,29 @@ def _views(inputs: Inputs, used: list[int]) -> str:
         if i in used:
             lines.append(f"    d{i} = {view}" + ("" if ndim else "[()]"))
         position += 1 + ndim
-    head = f"    x = carray(x_, (dim,))\n    table = carray(table_, ({position or 1},))\n"
+    head = f"    table = carray(table_, ({position or 1},))\n"
     return head + "\n".join(lines)
 
 
 def arguments(used: list[int]) -> str:
     """The data that are read, as they stand in a call."""
     return "".join(f", d{i}" for i in used)
+
+
+def loop_source(function: Any, inputs: Inputs) -> tuple[Any, Any]:
+    """Source and signature of ``(table) -> status``: a function of arrays, called on all inputs."""
+    from numba import types
+
+    used = list(range(len(inputs)))
+    call = f"\n    f({arguments(used).removeprefix(', ')})\n    return 0\n"
+    source = "def loop(table_):\n" + _views(inputs, used) + call
+    return _define(source, function), types.int64(types.CPointer(types.int64))
+
+
+def table_of(arrays: Iterable[Array]) -> Array:
+    """Addresses and shapes of arrays, as callbacks read them; of none a single zero."""
+    entries = [entry for a in arrays for entry in (a.ctypes.data, *a.shape)]
+    return np.array(entries or [0], dtype=np.int64)
 
 
 def kernel_sources(kernel: Kernel) -> list[tuple[Any, Any]]:
@@ -80,7 +97,7 @@ def _define(source: str, function: Any) -> Any:
     names: Mapping[str, Any] = {"f": function, "np": np, "carray": carray, "pointer": _pointer()}
     scope = dict(names)
     exec(compile(guarded, "<bayesmix callback>", "exec"), scope)
-    return scope["callback"]
+    return scope[head[len("def ") : head.index("(")]]
 
 
 @functools.cache

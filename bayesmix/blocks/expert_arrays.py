@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaln
 
+from bayesmix.blocks import loops
 from bayesmix.blocks.gated import Gated
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.priors import LOG_2PI, Normal
@@ -26,7 +27,7 @@ def draw(
     """A target and its component for each sample and row: each (sample, obs).
 
     Coefficients are (sample, expert, column). One distribution, whether the loop is NumPy's or
-    compiled; the random numbers are others.
+    compiled; the random numbers are in another order.
     """
     coefs = (loc, gate, spread)
     if len(loc) * rows.n >= _COMPILED:
@@ -51,20 +52,20 @@ def _choose(
 def _draw_compiled(
     rng: np.random.Generator, rows: Gated, coefs: tuple[Array, Array, Array]
 ) -> tuple[Array, Array]:
-    from bayesmix.blocks import expert_draws, lanes
+    from bayesmix.blocks import expert_draws, generators
 
-    gaussian: Any = expert_draws.gaussian  # compiled: its type says nothing of its arguments
-    predictors: Any = expert_draws.predictors
-    state = lanes.new_state(rng)
-    columns = tuple(_plain(x.T) for x in (rows.loc, rows.gate, rows.spread))
-    plain = tuple(_plain(each) for each in coefs)
+    columns = [_plain(x.T) for x in (rows.loc, rows.gate, rows.spread)]
+    arrays = (generators.addresses(rng), *(_plain(each) for each in coefs), *columns)
     part = np.empty((len(coefs[0]), rows.n), dtype=np.int32)
     if isinstance(rows.expert, Gaussian):
-        drawn = np.empty(part.shape)
-        gaussian(state, plain, columns, _plain(rows.offset), rows.expert.floor, part, drawn)
+        drawn, floor = np.empty(part.shape), np.array([rows.expert.floor])
+        with rng.bit_generator.lock:
+            own = (_plain(rows.offset), floor, part, drawn)
+            loops.run(expert_draws.gaussian, *arrays, *own)
         return drawn, part
     mean, wide = np.tile(rows.offset, (len(part), 1)), np.zeros(part.shape)
-    predictors(state, plain, columns, part, mean, wide)
+    with rng.bit_generator.lock:
+        loops.run(expert_draws.predictors, *arrays, part, mean, wide)
     return rows.expert.draw(rng, rows.rows, mean, wide), part
 
 

@@ -1,7 +1,7 @@
 """Outcomes of a mixture of experts for every sample and row, in compiled loops.
 
-Rows are the inner loop and nothing branches, so that the processor's vector units do the work.
-numba's cache looks at this file alone: after a change of ``lanes`` or ``fastmath`` touch it too.
+Rows are the inner loop and nothing but the random numbers branches, so that the processor's vector
+units do the work. The two last functions are called through :mod:`bayesmix.blocks.loops`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from bayesmix.blocks import fastmath, lanes
+from bayesmix.blocks import fastmath
+from bayesmix.blocks.generators import generator
 
 _FLAGS = {"nsz", "contract", "arcp"}
 _SAFE = 600.0  # e^600 and a sum of many such stay below the largest double
@@ -97,46 +98,61 @@ def _add_own(coefs, columns, part, total):
             total[i] += own[np.uint32(part[i])] * column[i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
-def predictors(state, coefs, columns, part, loc, spread):
-    """A component for each sample and row, and its predictors, added to ``loc`` and ``spread``.
+@njit(error_model="numpy")
+def _uniform(rng, out):
+    """Fill a vector with uniform numbers in [0, 1)."""
+    for i in range(out.size):
+        out[i] = rng.random()
+
+
+@njit(error_model="numpy")
+def _normal(rng, out):
+    """Fill a vector with standard normal numbers."""
+    for i in range(out.size):
+        out[i] = rng.standard_normal()
+
+
+@njit(error_model="numpy", fastmath=_FLAGS)
+def predictors(state, loc, gate, spread, loc_x, gate_x, spread_x, part, centre, width):
+    """A component for each sample and row, and its predictors, added to ``centre`` and ``width``.
 
     Parameters
     ----------
     state
-        Of the random numbers, :mod:`bayesmix.blocks.lanes`.
-    coefs
-        Coefficients of loc, gate and spread, each (sample, component, column).
-    columns
+        Of the random numbers, :func:`bayesmix.blocks.generators.addresses`.
+    loc, gate, spread
+        Coefficients, each (sample, component, column).
+    loc_x, gate_x, spread_x
         Their columns, each (column, obs).
     part
         Takes the components, (sample, obs), as int32.
     """
-    (samples, n), count = part.shape, coefs[1].shape[1]
+    rng = generator(state[0], state[1], state[2], state[3])
+    (samples, n), count = part.shape, gate.shape[1]
     aim, top, total, weight = np.empty(n), np.empty(n), np.empty(n), np.empty((count, n))
-    largest = _largest(columns[1])
+    largest = _largest(gate_x)
     for s in range(samples):
-        lanes.uniform(state, aim)
-        _choose(coefs[1][s], columns[1], largest, aim, top, total, weight, part[s])
-        _add_own(coefs[0][s], columns[0], part[s], loc[s])
-        _add_own(coefs[2][s], columns[2], part[s], spread[s])
+        _uniform(rng, aim)
+        _choose(gate[s], gate_x, largest, aim, top, total, weight, part[s])
+        _add_own(loc[s], loc_x, part[s], centre[s])
+        _add_own(spread[s], spread_x, part[s], width[s])
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath=_FLAGS)
-def gaussian(state, coefs, columns, offset, floor, part, drawn):
+@njit(error_model="numpy", fastmath=_FLAGS)
+def gaussian(state, loc, gate, spread, loc_x, gate_x, spread_x, offset, floor, part, drawn):
     """As :func:`predictors`, and of them normal outcomes, into ``drawn`` (sample, obs)."""
-    (samples, n), count = part.shape, coefs[1].shape[1]
-    radius, share = np.empty(lanes.LANES), np.empty(lanes.LANES)
+    rng = generator(state[0], state[1], state[2], state[3])
+    (samples, n), count = part.shape, gate.shape[1]
     aim, top, total, weight = np.empty(n), np.empty(n), np.empty(n), np.empty((count, n))
-    largest = _largest(columns[1])
+    largest = _largest(gate_x)
     for s in range(samples):
-        lanes.uniform(state, aim)
-        _choose(coefs[1][s], columns[1], largest, aim, top, total, weight, part[s])
+        _uniform(rng, aim)
+        _choose(gate[s], gate_x, largest, aim, top, total, weight, part[s])
         mean, width = drawn[s], total
         mean[:] = offset
         width[:] = 0.0
-        _add_own(coefs[0][s], columns[0], part[s], mean)
-        _add_own(coefs[2][s], columns[2], part[s], width)
-        lanes.normals(state, radius, share, aim)
+        _add_own(loc[s], loc_x, part[s], mean)
+        _add_own(spread[s], spread_x, part[s], width)
+        _normal(rng, aim)
         for i in range(n):
-            mean[i] += (fastmath.exp(width[i]) + floor) * aim[i]
+            mean[i] += (fastmath.exp(width[i]) + floor[0]) * aim[i]

@@ -101,12 +101,6 @@ def log(x: float) -> float:
 
 
 @njit(fastmath=_FLAGS, error_model="numpy")
-def fraction(bits: int) -> float:
-    """A number in [0, 1) from the upper 52 of 64 bits."""
-    return _double(((bits >> 12) & _MANTISSA) | _ONE) - 1.0
-
-
-@njit(fastmath=_FLAGS, error_model="numpy")
 def shares(logits: Array, m: int, total: Array, log_total: Array):
     """Logits (part, row) to shares, in place, of m rows; and the logs of the sums of exponentials.
 

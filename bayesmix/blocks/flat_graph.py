@@ -58,9 +58,10 @@ class FlatGraph:
         import pytensor
         from pytensor.graph import clone_replace
 
-        function: Any = pytensor.function(
-            [self.point], clone_replace(outputs, self.pieces), mode="NUMBA"
-        )
+        from bayesmix.blocks.products import with_products
+
+        flat = with_products(clone_replace(outputs, self.pieces))
+        function: Any = pytensor.function([self.point], flat, mode="NUMBA")
         order = [name for name, _, _ in self.inputs]
         return function.vm.jit_fn, [order.index(_array_name(s)) for s in function.get_shared()]
 

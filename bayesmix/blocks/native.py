@@ -1,117 +1,166 @@
-"""Compiled callbacks that survive the process: machine code in a cache folder.
+"""Compiled callbacks that survive the process: linked from the cache, or compiled and kept there.
 
-Numba caches a function only when its source is a file that it knows; the callbacks that a sampler
-needs are made anew for every model, so compiling them costs seconds in every new process. Here the
-machine code of such a callback is kept under a content key and linked again in milliseconds.
+Numba keeps a function only under the content of the one file that it stands in; the callbacks that
+a sampler needs are made anew for every model, and loops call others from other files. Here machine
+code is kept under a key of everything that wrote it, and linked again in milliseconds.
 """
 
 from __future__ import annotations
 
-import os
-import pickle
-import tempfile
-from collections.abc import Callable
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from importlib.metadata import version
 from typing import Any
 
-from bayesmix.errors import SpecError
+from bayesmix import sources
+from bayesmix.blocks import code_cache
+from bayesmix.blocks.code_cache import Entry
+
+_ENGINES = ("pymc", "pytensor", "numba", "llvmlite", "numpy")
+Source = tuple[Callable[..., Any], Any]
+"""A function that numba can compile to a C callback, and its signature."""
 
 
 @dataclass(frozen=True)
 class Callback:
-    """A C function in memory: its address, and the library that keeps it alive."""
+    """A C function in memory: its address, and what keeps it alive."""
 
     address: int
     library: Any
 
 
-def cache_folder() -> Path:
-    """Where compiled code is kept: ``$BAYESMIX_CACHE``, or the user's cache folder.
+@dataclass(frozen=True)
+class Code:
+    """Callbacks that are linked into this process, and the layout that was kept with them."""
 
-    Raises
-    ------
-    SpecError
-        ``BAYESMIX_CACHE`` names something that is not a folder.
+    callbacks: tuple[Callback, ...]
+    layout: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One compiled function: its name, and its machine code where that can be linked elsewhere."""
+
+    symbol: str
+    code: bytes | None
+    library: Any
+
+
+def key_of(parts: Any) -> str:
+    """The key of what is compiled from these values (of JSON) by this installation."""
+    text = json.dumps([parts, _installation()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def code(
+    key: str,
+    writers: tuple[Hashable, ...],
+    make: Callable[[], tuple[Sequence[Source], Mapping[str, Any]]],
+) -> Code:
+    """The code of a key: of this process, from the cache, or compiled now and kept.
+
+    Parameters
+    ----------
+    key
+        What :func:`key_of` said.
+    writers
+        Classes and functions whose source makes the code. Unless all of them are this package's,
+        whose files the key holds, the code serves this process alone.
+    make
+        Gives the functions to compile, and a layout (values of JSON) that is kept with them.
     """
-    chosen = os.environ.get("BAYESMIX_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(chosen) if chosen else Path(base) / "bayesmix"
-    if folder.exists() and not folder.is_dir():
-        raise SpecError(f"BAYESMIX_CACHE must name a folder, {str(folder)!r} is a file")
-    return folder
+    found = _linked.get((key, writers))
+    if found is not None:
+        return found
+    keep = all(sources.is_own(_module(one)) for one in writers) and sources.unchanged()
+    entry = code_cache.read(key) if keep else None
+    found = _link(entry) if entry is not None else _compile(key, make, keep)
+    _linked[key, writers] = found
+    return found
 
 
-def compile_callback(function: Callable[..., Any], signature: Any) -> tuple[Callback, bytes | None]:
-    """Compile to a C callback; also its machine code, or None where it holds addresses."""
+_linked: dict[tuple[str, tuple[Hashable, ...]], Code] = {}
+
+
+def _module(writer: Any) -> str:
+    """Where a class or a function, also a compiled one, was defined."""
+    return getattr(writer, "py_func", writer).__module__
+
+
+@functools.cache
+def _installation() -> list[str]:
+    """What code depends on besides its own parts: all sources, the engines, the processor."""
+    import llvmlite.binding as llvm
+
+    engines = [f"{name} {version(name)}" for name in _ENGINES]
+    features = llvm.get_host_cpu_features().flatten()
+    machine = [llvm.get_process_triple(), llvm.get_host_cpu_name(), features]
+    return [sources.digest(), platform.python_version(), *engines, *machine]
+
+
+def _compile(
+    key: str, make: Callable[[], tuple[Sequence[Source], Mapping[str, Any]]], keep: bool
+) -> Code:
+    functions, layout = make()
+    pieces = [_compiled(key, *entry) for entry in functions]
+    objects = [piece.code for piece in pieces if piece.code is not None]
+    if keep and len(objects) == len(pieces) and sources.unchanged():
+        layouts = [[piece.symbol, len(code)] for piece, code in zip(pieces, objects, strict=True)]
+        described = {"functions": layouts, "layout": dict(layout)}
+        code_cache.write(key, Entry(described, b"".join(objects)))
+    return Code(tuple(_linked_piece(piece) for piece in pieces), layout)
+
+
+def _compiled(key: str, function: Callable[..., Any], signature: Any) -> _Piece:
+    """Compile a function under a name that no other code has: the key is in it."""
     import numba
 
+    function.__name__ = function.__qualname__ = f"{function.__name__}_{key}"
     compiled: Any = numba.cfunc(signature)(function)
     library = compiled._library
-    callback = Callback(compiled.address, compiled)
-    if library.has_dynamic_globals:
-        return callback, None
-    code = library.serialize_using_object_code()
-    return callback, pickle.dumps((code, compiled.native_name, _environments(library)))
+    code = library._get_compiled_object() if _is_movable(library) else None
+    return _Piece(compiled.native_name, code, compiled)
 
 
-def link_callback(code: bytes) -> Callback:
-    """Link the machine code made by :func:`compile_callback` into this process."""
+def _is_movable(library: Any) -> bool:
+    """Whether code holds neither addresses of this process nor calls back into Python.
+
+    The second need Python objects beside the code, which only pickle could keep.
+    """
+    names = [variable.name for variable in library._final_module.global_variables]
+    return not library.has_dynamic_globals and not any("objmode_dispatcher" in n for n in names)
+
+
+def _link(entry: Entry) -> Code:
+    pieces, position = [], 0
+    for symbol, size in entry.description["functions"]:
+        pieces.append(_Piece(symbol, entry.code[position : position + size], None))
+        position += size
+    return Code(tuple(_linked_piece(piece) for piece in pieces), entry.description["layout"])
+
+
+def _linked_piece(piece: _Piece) -> Callback:
+    """The function in memory, in an engine of its own: no name in it can meet another's."""
+    if piece.code is None:
+        return Callback(piece.library.address, piece.library)
+    import llvmlite.binding as llvm
+
+    _start_runtime()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(piece.code))
+    engine.finalize_object()
+    return Callback(engine.get_function_address(piece.symbol), engine)
+
+
+@functools.cache
+def _start_runtime() -> None:
+    """Make known what numba's code calls: its memory manager and its helpers."""
     from numba.core.registry import cpu_target
     from numba.core.runtime.nrt import rtsys
 
-    context: Any = cpu_target.target_context
-    rtsys.initialize(context)
-    library_data, name, environments = pickle.loads(code)
-    library = context.codegen().unserialize_library(library_data)
-    address = library.get_pointer_to_function(name)
-    if environments:
-        context.refresh()
-        for environment in map(pickle.loads, environments):
-            library.codegen.set_env(environment.env_name, environment)
-    return Callback(address, library)
-
-
-def _environments(library: Any) -> list[bytes]:
-    """Python objects for code that calls back into Python, such as the look-up of a BLAS routine.
-
-    Loading them imports PyTensor, so they are kept for such code alone.
-    """
-    from numba.core import serialize
-    from numba.core.environment import lookup_environment
-
-    names = [variable.name for variable in library._final_module.global_variables]
-    if not any("objmode_dispatcher" in name for name in names):
-        return []
-    found = [lookup_environment(n) for n in names if n.startswith("_ZN08NumbaEnv")]
-    return [serialize.dumps(e) for e in found if e is not None and e.can_cache()]
-
-
-def machine() -> list[str]:
-    """What machine code depends on: the processor and its features."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features().flatten()
-    return [llvm.get_process_triple(), llvm.get_host_cpu_name(), features]
-
-
-def store(path: Path, content: bytes) -> None:
-    """Write a cache entry atomically, for this user only; an unwritable cache is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, draft = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
-    except OSError:
-        return
-
-
-def recall(path: Path) -> bytes | None:
-    """Read a cache entry that belongs to this user, or None."""
-    try:
-        if path.stat().st_uid != Path.home().stat().st_uid:
-            return None
-        return path.read_bytes()
-    except OSError:
-        return None
+    rtsys.initialize(cpu_target.target_context)

@@ -8,40 +8,21 @@ fit to new data, or in a new process, compiles nothing and does not even import 
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import functools
-import hashlib
-import json
 import os
-import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from bayesmix.blocks import callbacks, native
+from bayesmix.blocks import callbacks, loops, native
 from bayesmix.blocks.flat_graph import FlatGraph
 from bayesmix.errors import DataError
 from bayesmix.protocols import Array, Design, HasKernel, HasPyMC, Kernel
 from bayesmix.specs import to_json
-
-_ENGINES = ("pymc", "pytensor", "numba", "llvmlite", "numpy")
-
-
-@dataclass(frozen=True)
-class Code:
-    """What is kept of a compiled model: two callbacks and the layout of their arguments."""
-
-    n_dim: int
-    initial: Array
-    variables: tuple[tuple[str, int], ...]
-    outputs: tuple[tuple[str, tuple[int, ...]], ...]
-    inputs: tuple[tuple[str, str, int], ...]
-    density: bytes | None
-    expansion: bytes | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,50 +157,41 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     kernel = model.kernel(design) if isinstance(model, HasKernel) else None
     if kernel is not None:
         return of_kernel(kernel)
-    key = _key(model, design, jacobian)
-    code, density, expansion = _callbacks(key) or _compile(model, design, jacobian, key)
-    arrays = tuple(_input(design, *entry) for entry in code.inputs)
-    table = np.array([n for a in arrays for n in (a.ctypes.data, *a.shape)] or [0], dtype=np.int64)
-    layout = (code.n_dim, code.initial, code.variables, code.outputs)
-    return Target(*layout, density, expansion, arrays, table)
-
-
-@functools.cache
-def _kernel_key(function: Any, layout: tuple[tuple[str, int], ...]) -> str:
-    """A content key: the kernel's source, the types of its arrays, versions and the machine."""
-    home = Path(function.py_func.__code__.co_filename)
-    files = (home, Path(__file__).with_name("fastmath.py"), Path(callbacks.__file__))
-    source = [path.read_text(encoding="utf-8") for path in files]
-    parts = [function.py_func.__name__, source, layout, _versions()[:-1], native.machine()]
-    return "kernel-" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    writers = tuple(sorted(_types(model), key=lambda kind: kind.__qualname__))
+    code = native.code(
+        _key(model, design, jacobian), writers, lambda: _graph(model, design, jacobian)
+    )
+    arrays = tuple(_input(design, *entry) for entry in code.layout["inputs"])
+    return Target(
+        code.layout["n_dim"],
+        np.array(code.layout["initial"]),
+        tuple((name, size) for name, size in code.layout["variables"]),
+        tuple((name, tuple(shape)) for name, shape in code.layout["outputs"]),
+        *code.callbacks,
+        arrays,
+        callbacks.table_of(arrays),
+    )
 
 
 def of_kernel(kernel: Kernel) -> Target:
     """The target of a hand-written loop: nothing to differentiate or transform."""
     sizes = tuple((name, int(np.prod(shape))) for name, shape in kernel.variables)
     n_dim = sum(size for _, size in sizes)
-    key = _kernel_key(kernel.function, tuple((str(a.dtype), a.ndim) for a in kernel.arrays))
-    density, expansion = _linked_kernels.get(key) or _kernel_callbacks(kernel, key)
-    table = np.array([n for a in kernel.arrays for n in (a.ctypes.data, *a.shape)], dtype=np.int64)
+    types = tuple((str(a.dtype), a.ndim) for a in kernel.arrays)
+    density, expansion = native.code(
+        _kernel_key(kernel.function, types),
+        (kernel.function,),
+        lambda: (callbacks.kernel_sources(kernel), {}),
+    ).callbacks
     layout_of = (n_dim, np.zeros(n_dim), sizes, kernel.variables)
+    table = callbacks.table_of(kernel.arrays)
     return Target(*layout_of, density, expansion, kernel.arrays, table, True)
 
 
-_linked_kernels: dict[str, tuple[native.Callback, native.Callback]] = {}
-
-
-def _kernel_callbacks(kernel: Kernel, key: str) -> tuple[native.Callback, native.Callback]:
-    path = native.cache_folder() / "targets" / key
-    content = native.recall(path)
-    if content is not None:
-        density, expansion = pickle.loads(content)
-        _linked_kernels[key] = native.link_callback(density), native.link_callback(expansion)
-        return _linked_kernels[key]
-    made = [native.compile_callback(*entry) for entry in callbacks.kernel_sources(kernel)]
-    _linked_kernels[key] = made[0][0], made[1][0]
-    if made[0][1] is not None and made[1][1] is not None:
-        native.store(path, pickle.dumps((made[0][1], made[1][1])))
-    return _linked_kernels[key]
+@functools.cache
+def _kernel_key(function: Any, types: tuple[tuple[str, int], ...]) -> str:
+    """The key of a loop's density: which loop it is, and the types of its arrays."""
+    return native.key_of(["kernel", loops.name_of(function), types])
 
 
 def _key(model: HasPyMC, design: Design, jacobian: bool) -> str:
@@ -228,36 +200,28 @@ def _key(model: HasPyMC, design: Design, jacobian: bool) -> str:
     shapes = {name: [sizes.get(dim, -1) for dim in design.dims[name]] for name in design.arrays}
     reported = list(model.dims(design).items())
     layout = [layouts, sizes, shapes, reported]
-    parts = [to_json(model), layout, jacobian, _versions(), native.machine()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return native.key_of(["model", to_json(model), layout, jacobian])
 
 
-@functools.cache
-def _versions() -> list[str]:
-    """Versions of the engines, and a hash of the files that write or compile a graph."""
-    home = Path(__file__).parents[1]
-    source = hashlib.sha256()
-    for path in sorted([*home.glob("models/*.py"), *home.glob("blocks/*.py"), home / "priors.py"]):
-        content = path.read_bytes()
-        if b"pymc" in content or b"numba" in content:
-            source.update(content)
-    return [*(f"{name} {version(name)}" for name in _ENGINES), source.hexdigest()]
+def _types(spec: Any) -> set[type]:
+    """Classes of a spec and of what is in its fields: those that can write into its graph."""
+    if isinstance(spec, (tuple, list)):
+        return set().union(*map(_types, cast("Sequence[Any]", spec)))
+    if not dataclasses.is_dataclass(spec):
+        return set()
+    fields = (getattr(spec, field.name) for field in dataclasses.fields(spec))
+    return {type(spec)}.union(*map(_types, fields))
 
 
-_linked: dict[str, tuple[Code, native.Callback, native.Callback]] = {}
-
-
-def _callbacks(key: str) -> tuple[Code, native.Callback, native.Callback] | None:
-    if key in _linked:
-        return _linked[key]
-    content = native.recall(native.cache_folder() / "targets" / key)
-    if content is None:
-        return None
-    code: Code = pickle.loads(content)
-    if code.density is None or code.expansion is None:
-        return None
-    _linked[key] = code, native.link_callback(code.density), native.link_callback(code.expansion)
-    return _linked[key]
+def _graph(
+    model: HasPyMC, design: Design, jacobian: bool
+) -> tuple[list[native.Source], dict[str, Any]]:
+    """What is compiled of a model, and the layout of its arguments."""
+    graph = FlatGraph(model, design, jacobian)
+    names = ("n_dim", "variables", "outputs", "inputs")
+    layout = {name: getattr(graph, name) for name in names}
+    layout["initial"] = [float(value) for value in graph.initial]
+    return [graph.density(), graph.expansion()], layout
 
 
 def _input(design: Design, name: str, dtype: str, ndim: int) -> Array:
@@ -268,16 +232,3 @@ def _input(design: Design, name: str, dtype: str, ndim: int) -> Array:
     if not np.array_equal(cast, array):
         raise DataError(f"values of {name!r} do not fit {dtype}: the largest is {array.max()}")
     return cast
-
-
-def _compile(
-    model: HasPyMC, design: Design, jacobian: bool, key: str
-) -> tuple[Code, native.Callback, native.Callback]:
-    graph = FlatGraph(model, design, jacobian)
-    density, density_code = native.compile_callback(*graph.density())
-    expansion, expansion_code = native.compile_callback(*graph.expansion())
-    layout = (graph.n_dim, graph.initial, graph.variables, graph.outputs, graph.inputs)
-    code = Code(*layout, density_code, expansion_code)
-    _linked[key] = code, density, expansion
-    native.store(native.cache_folder() / "targets" / key, pickle.dumps(code))
-    return _linked[key]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from bayesmix.blocks import expert_arrays, expert_draws, lanes
+from bayesmix.blocks import expert_arrays
 from bayesmix.blocks.gated import Gated
-from bayesmix.blocks.outcomes import Gaussian
+from bayesmix.blocks.outcomes import Gaussian, Poisson
 
 SAMPLES, ROWS, FLOOR = 40, 70, 0.02
 
@@ -21,20 +22,25 @@ def case(count, columns, gate):
     return rows, (coefs[0], gate * coefs[1], coefs[2])
 
 
-def laid_out(rows, coefs):
-    """Arrays as the loops want them."""
-    columns = tuple(np.ascontiguousarray(x.T) for x in (rows.loc, rows.gate, rows.spread))
-    return tuple(np.ascontiguousarray(each) for each in coefs), columns
-
-
-def in_numpy(rows, coefs, state, noisy):
+def in_numpy(rows, coefs, rng, noisy):
     """Component, loc, spread and noise of each sample and row."""
     uniform, noise = np.empty((SAMPLES, ROWS)), np.empty((SAMPLES, ROWS))
     for s in range(SAMPLES):
-        lanes.uniform(state, uniform[s])
+        rng.random(out=uniform[s])
         if noisy:
-            lanes.normal(state, noise[s])
+            rng.standard_normal(out=noise[s])
     return (*expert_arrays._choose(rows, coefs, uniform), noise)
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.SFC64, np.random.MT19937])
+def test_the_loops_numbers_are_those_of_numpys_generators(bits):
+    """Whatever the generator, and it stands afterwards where NumPy's would."""
+    rows, coefs = case(3, 2, 1.0)
+    rng, same = np.random.Generator(bits(7)), np.random.Generator(bits(7))
+    drawn, _ = expert_arrays._draw_compiled(rng, rows, coefs)
+    _, loc, spread, noise = in_numpy(rows, coefs, same, True)
+    np.testing.assert_allclose(drawn, loc + (np.exp(spread) + FLOOR) * noise, rtol=1e-10)
+    assert rng.random() == same.random()
 
 
 @pytest.mark.parametrize("gate", [1.0, 400.0], ids=["bounded", "extreme"])
@@ -42,29 +48,45 @@ def in_numpy(rows, coefs, state, noisy):
 def test_outcomes_are_those_of_numpy(count, columns, gate):
     """The same components, and the same outcomes up to rounding, however steep the gate."""
     rows, coefs = case(count, columns, gate)
-    plain, by_column = laid_out(rows, coefs)
-    state = lanes.new_state(np.random.default_rng(1))
-    part, loc, spread, noise = in_numpy(rows, coefs, state.copy(), True)
-    found, drawn = np.empty((SAMPLES, ROWS), np.int32), np.empty((SAMPLES, ROWS))
-    expert_draws.gaussian(state, plain, by_column, rows.offset, FLOOR, found, drawn)
+    part, loc, spread, noise = in_numpy(rows, coefs, np.random.default_rng(1), True)
+    drawn, found = expert_arrays._draw_compiled(np.random.default_rng(1), rows, coefs)
     np.testing.assert_array_equal(found, part)
     expected = loc + (np.exp(spread) + FLOOR) * noise
     np.testing.assert_allclose(drawn, expected, rtol=1e-10, atol=1e-10)
     assert len(np.unique(found)) == (count if columns else min(count, 2))
 
 
-def test_predictors_are_those_of_numpy():
+def test_predictors_are_those_of_numpy(monkeypatch):
     """What families without a scale read: components and predictors."""
     rows, coefs = case(3, 2, 1.0)
-    plain, by_column = laid_out(rows, coefs)
-    state = lanes.new_state(np.random.default_rng(2))
-    part, loc, spread, _ = in_numpy(rows, coefs, state.copy(), False)
-    found = np.empty((SAMPLES, ROWS), np.int32)
-    mean, wide = np.tile(rows.offset, (SAMPLES, 1)), np.zeros((SAMPLES, ROWS))
-    expert_draws.predictors(state, plain, by_column, found, mean, wide)
+    rows = Gated(Poisson(), {}, rows.loc, rows.gate, rows.spread, rows.offset)
+    read = {}
+    monkeypatch.setattr(Poisson, "draw", lambda self, rng, rows, loc, spread: read.update(
+        loc=loc, spread=spread) or loc)  # fmt: skip
+    part, loc, spread, _ = in_numpy(rows, coefs, np.random.default_rng(2), False)
+    _, found = expert_arrays._draw_compiled(np.random.default_rng(2), rows, coefs)
     np.testing.assert_array_equal(found, part)
-    np.testing.assert_allclose(mean, loc, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(wide, spread, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(read["loc"], loc, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(read["spread"], spread, rtol=1e-12, atol=1e-12)
+
+
+def test_outcomes_have_the_distribution_that_they_say():
+    """One component's outcomes are normal and components fall by weight, with the power to see."""
+    rows = Gated(
+        Gaussian(FLOOR), {}, np.zeros((1000, 1)), np.ones((1000, 1)), np.ones((1000, 1)),
+        np.zeros(1000),
+    )  # fmt: skip
+    gate = np.tile(np.log([[0.2], [0.3], [0.5]]), (300, 1, 1))
+    coefs = (0 * gate, gate, 0 * gate + np.log(1 - FLOOR))
+    drawn, part = expert_arrays._draw_compiled(np.random.default_rng(3), rows, coefs)
+    assert stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    assert stats.kstest(1.02 * drawn.ravel(), "norm").pvalue < 1e-3
+    counts = np.bincount(part.ravel())
+    assert stats.chisquare(counts, part.size * np.array([0.2, 0.3, 0.5])).pvalue > 1e-3
+    assert stats.chisquare(counts, part.size * np.array([0.21, 0.3, 0.49])).pvalue < 1e-3
+    for step in (1, 1000):
+        correlation = np.corrcoef(drawn.ravel()[:-step], drawn.ravel()[step:])[0, 1]
+        assert abs(correlation) < 4 / np.sqrt(drawn.size)
 
 
 def test_two_gates_beyond_all_bounds_are_told_apart():
@@ -77,8 +99,7 @@ def test_two_gates_beyond_all_bounds_are_told_apart():
     part, _, _ = expert_arrays._choose(
         rows, (gate, gate, gate), np.random.default_rng(1).random((40, 70))
     )
-    found, drawn = np.empty((SAMPLES, ROWS), np.int32), np.empty((SAMPLES, ROWS))
-    plain, by_column = laid_out(rows, (0 * gate, gate, 0 * gate))
-    state = lanes.new_state(np.random.default_rng(3))
-    expert_draws.gaussian(state, plain, by_column, rows.offset, FLOOR, found, drawn)
+    _, found = expert_arrays._draw_compiled(
+        np.random.default_rng(3), rows, (0 * gate, gate, 0 * gate)
+    )
     assert (found == 2).all() and (part == 2).all()
