@@ -30,6 +30,7 @@ from bayesmix import (
     wholeness,
 )
 from bayesmix import rng as random
+from bayesmix.blocks import pytensor_folder
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
 from bayesmix.protocols import HasPrior, Method, Model
@@ -101,6 +102,7 @@ def fit(
         # a file that cannot be read is fitted again and replaced
         with contextlib.suppress(FitFileError):
             return load(stored)
+    pytensor_folder.prepare()
     start = time.perf_counter()
     with reporter(progress) as report:
         posterior = labels.aligned(
