@@ -35,8 +35,6 @@ def name_of(function: Any) -> str:
 def _callable(function: Any, types: tuple[tuple[str, int], ...]) -> Any:
     inputs = tuple((f"d{i}", *entry) for i, entry in enumerate(types))
     key = native.key_of(["loop", name_of(function), types])
-    code = native.code(
-        key, (function,), lambda: ([callbacks.loop_source(function, inputs)], {})
-    )
+    code = native.code(key, (function,), lambda: ([callbacks.loop_source(function, inputs)], {}))
     (callback,) = code.callbacks
     return ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(callback.address)

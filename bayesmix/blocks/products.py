@@ -24,7 +24,7 @@ class Product(Op):
 
     __props__ = ()
 
-    def make_node(self, *inputs: Any) -> Apply[Any, Any]:
+    def make_node(self, *inputs: Any) -> Apply[Any]:
         """The product of two variables."""
         left, right = inputs
         shape = (left.type.shape[0], right.type.shape[1])
@@ -54,5 +54,6 @@ def with_products(outputs: Sequence[Any]) -> list[Any]:
     own = Product()
     for node in graph.toposort():
         if isinstance(node.op, Dot) and all(one.type.dtype == "float64" for one in node.inputs):
-            graph.replace(node.outputs[0], own(*node.inputs), import_missing=True)
+            made: Any = own(*node.inputs)
+            graph.replace(node.outputs[0], made, import_missing=True)
     return list(graph.outputs)

@@ -162,12 +162,14 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
         _key(model, design, jacobian), writers, lambda: _graph(model, design, jacobian)
     )
     arrays = tuple(_input(design, *entry) for entry in code.layout["inputs"])
+    density, expansion = code.callbacks
     return Target(
         code.layout["n_dim"],
         np.array(code.layout["initial"]),
         tuple((name, size) for name, size in code.layout["variables"]),
         tuple((name, tuple(shape)) for name, shape in code.layout["outputs"]),
-        *code.callbacks,
+        density,
+        expansion,
         arrays,
         callbacks.table_of(arrays),
     )
