@@ -1,4 +1,4 @@
-"""Every error that bayesmix raises on purpose: what was given, what is allowed, what to do."""
+"""Every error and warning given on purpose: what was given, what is allowed, what to do."""
 
 from __future__ import annotations
 
@@ -78,6 +78,18 @@ class Offline(BayesmixError, ConnectionError):
 
 class NoDraws(BayesmixError, TypeError):
     """A point estimate was asked for something that only posterior draws can answer."""
+
+
+class BayesmixWarning(UserWarning):
+    """Base of all warnings of bayesmix, so that a filter can name just those."""
+
+
+class FarOutside(BayesmixWarning):
+    """Rows to predict lie more than one range outside the training rows."""
+
+
+class NoNumber(BayesmixWarning):
+    """A result is beyond the largest number that double precision holds, in rows that are named."""
 
 
 def listed(names: Iterable[object]) -> str:

@@ -119,6 +119,13 @@ class Model(ABC):
     def require_outcome(self, design: Design) -> None:
         """Raise a DataError unless the rows hold an outcome to be scored."""
 
+    def check_outcome(self, design: Design) -> None:
+        """Raise a DataError where no method could learn from this outcome; asked before each fit.
+
+        :meth:`design` takes such an outcome, as the place of one that is to be simulated.
+        """
+        del design
+
     def notes(self, design: Design) -> list[str]:
         """Sentences about this data that a reader of the fit should know; none by default."""
         del design
@@ -299,8 +306,13 @@ class HasGuides(HasPyMC):
 class DistributionFunction(Protocol):
     """Probability of a target of at most ``at``, for each sample."""
 
-    def __call__(self, at: Array, rows: Array | slice = slice(None)) -> Array:
-        """Of values (value), each for one of the ``rows``, by default all: (sample, value)."""
+    def __call__(
+        self, at: Array, rows: Array | slice = slice(None), *, above: bool = False
+    ) -> Array:
+        """Of values (value), each for one of the ``rows``, by default all: (sample, value).
+
+        With ``above`` the probability of a larger target, with all its digits where that is small.
+        """
         ...
 
 

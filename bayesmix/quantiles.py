@@ -54,18 +54,25 @@ def quantiles_of(model: HasComponents, params: Params, design: Design, levels: A
     # the middle one of the samples: a few may be far out
     centre = np.median(mean, axis=0)
     width = 1e-3 * (1e-12 + np.abs(centre)) + np.sqrt(np.median(variance, axis=0))
+    known = np.isfinite(centre) & np.isfinite(width)
+    # where the moments are beyond all numbers, quantiles may not be
+    centre, width = np.where(known, centre, 0.0), np.where(known, width, 1.0)
     found = np.empty((len(levels), design.n_obs))
     for i, level in enumerate(levels):
 
         def excess(at: Array, rows: Array, level: float = level) -> Array:
-            return below(at, rows).mean(axis=0) - level
+            if level <= 0.5:
+                return below(at, rows).mean(axis=0) - level
+            # 1 - level has digits that a probability near one has not
+            return (1 - level) - below(at, rows, above=True).mean(axis=0)
 
-        ends = elementwise.bracket_root(excess, centre - width, centre + width, args=(rows,))
-        root = elementwise.find_root(excess, ends.bracket, args=(rows,))
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = elementwise.bracket_root(excess, centre - width, centre + width, args=(rows,))
+            root = elementwise.find_root(excess, ends.bracket, args=(rows,))
         # where the function jumps, as that of counts does, the upper end has reached the level, and
         # so has the whole number that it lies a rounding error above
-        high = root.bracket[1]
-        whole = np.floor(high)
-        high = np.where(excess(whole, rows) >= 0, whole, high)
-        found[i] = np.where(root.success, high, np.nan)
+        reached = root.bracket[1]
+        whole = np.floor(reached)
+        reached = np.where(excess(whole, rows) >= 0, whole, reached)
+        found[i] = np.where(root.success, reached, np.nan)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,25 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmix import memory, schema, storage
+from bayesmix import prediction, schema, storage
 from bayesmix import rng as random
 from bayesmix.blocks import mixtures
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
 from bayesmix.quantiles import check_levels, check_values, quantiles_of
-from bayesmix.specs import check_count
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bayesmix.diagnostics import Diagnosis
 
-_CHUNK = 2_000_000
-"""Largest (sample, obs) array that a prediction holds, 16 MB, where a block is not larger."""
-_BLOCK = 256
-"""Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
-_OUTCOMES = 1000
-"""Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
+_TARGET = ("mean", "sd", "quantile_of_target")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,18 +115,34 @@ class Fit:
         Dataset
             ``mean`` and ``sd`` of the target (obs), ``quantile_of_target`` (quantile, obs) from
             simulated outcomes, and for each curve its mean under its own name (obs) and its
-            quantiles over draws, ``{curve}_quantile`` (quantile, obs).
+            quantiles over draws, ``{curve}_quantile`` (quantile, obs). ``outside_training`` (obs)
+            is 0 within the range of the training rows; else it is how far the row lies outside in
+            its farthest numeric column, in ranges of that column.
+
+        Warns
+        -----
+        FarOutside
+            Rows lie more than one range outside; the message names columns and rows.
+        NoNumber
+            The mean, sd or a quantile of a row is beyond double precision.
         """
         levels = check_levels(quantiles)
         design, params = self._at(new_data)
         parts = [
             self._predict_rows(params, part, levels, first)
-            for first, part in _chunks(design, max(_n_samples(params), _OUTCOMES))
+            for first, part in prediction.chunks(
+                design, max(prediction.n_samples(params), prediction.OUTCOMES)
+            )
         ]
         joined = {
             k: (dims, np.concatenate([part[k][1] for part in parts], axis=dims.index("obs")))
             for k, (dims, _) in parts[0].items()
         }
+        distances, sentences = prediction.outside(self.design, design)
+        prediction.warn_outside(sentences)
+        told = [np.moveaxis(v, d.index("obs"), -1) for d, v in (joined[name] for name in _TARGET)]
+        prediction.warn_beyond("mean, sd and quantiles of the target", *told)
+        joined["outside_training"] = (("obs",), distances)
         coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}
         return xr.Dataset(joined, coords | self._components(joined.values()))
 
@@ -140,22 +150,24 @@ class Fit:
         self, params: Params, design: Design, levels: Array, first: int
     ) -> dict[str, tuple[tuple[str, ...], Array]]:
         mean, variance = self.model.moments(params, design)
-        repeats = -(-_OUTCOMES // _n_samples(params))
-        samples = np.tile(np.arange(_n_samples(params)), repeats)
-        outcome = self._simulate(_picked(params, samples), design, self.seed, "predict", first)
+        repeats = -(-prediction.OUTCOMES // prediction.n_samples(params))
+        samples = np.tile(np.arange(prediction.n_samples(params)), repeats)
+        outcome = self._simulate(
+            prediction.picked(params, samples), design, self.seed, "predict", first
+        )
         names = design.observed
         several = ("output",) if len(names) > 1 else ()
         drawn = np.stack([outcome[n] for n in names], axis=2) if several else outcome[design.target]
-        quantiles = np.quantile(drawn, levels, axis=0)
+        quantiles = prediction.quantiles(drawn, levels)
         rows = {
             "mean": (("obs", *several), mean.mean(axis=0)),
-            "sd": (("obs", *several), np.sqrt(variance.mean(axis=0) + mean.var(axis=0))),
+            "sd": (("obs", *several), prediction.spread(mean, variance)),
             "quantile_of_target": (("quantile", "obs", *several), quantiles),
         }
         for name, curve in self.model.curves(params, design).items():
             dims = self._curve_dims(curve)
             rows[name] = dims, curve.mean(axis=0)
-            rows[f"{name}_quantile"] = ("quantile", *dims), np.quantile(curve, levels, axis=0)
+            rows[f"{name}_quantile"] = ("quantile", *dims), prediction.quantiles(curve, levels)
         return rows
 
     def _curve_dims(self, curve: Array) -> tuple[str, ...]:
@@ -213,8 +225,8 @@ class Fit:
         """
         seed = random.check_seed(self.seed if seed is None else seed)
         design, params = self._at(new_data)
-        chosen = _choose(params, draws, design.n_obs, random.stream(seed, "sample"))
-        drawn = self._simulate(_picked(params, chosen), design, seed, "outcomes", 0)
+        chosen = prediction.chosen(params, draws, design.n_obs, seed)
+        drawn = self._simulate(prediction.picked(params, chosen), design, seed, "outcomes", 0)
         coords = {"draw": np.arange(len(chosen)), "obs": np.arange(design.n_obs)}
         return xr.Dataset({k: (("draw", "obs"), v) for k, v in drawn.items()}, coords)
 
@@ -228,7 +240,7 @@ class Fit:
         """
         design, params = self._at(new_data, outcome=True)
         parts = []
-        for _, part in _chunks(design, _n_samples(params)):
+        for _, part in prediction.chunks(design, prediction.n_samples(params)):
             pointwise = self.model.log_density(params, part)
             parts.append(np.logaddexp.reduce(pointwise, axis=0) - np.log(len(pointwise)))
         values = np.concatenate(parts)
@@ -280,16 +292,22 @@ class Fit:
         -------
         DataArray
             Dims (quantile, obs), in units of the target.
+
+        Warns
+        -----
+        NoNumber
+            A quantile is beyond double precision, and NaN; the message names the rows.
         """
         levels = check_levels(quantiles)
         model, _ = self._mixture("conditional_quantiles()"), self.target
         design, params = self._at(new_data)
         parts = [
             quantiles_of(model, params, part, levels)
-            for _, part in _chunks(design, _n_samples(params) * self._n_parts())
+            for _, part in prediction.chunks(design, prediction.n_samples(params) * self._n_parts())
         ]
         coords = {"quantile": list(levels), "obs": np.arange(design.n_obs)}
         found = np.concatenate(parts, axis=1)
+        prediction.warn_beyond(f"the quantiles {levels.tolist()}", found)
         return xr.DataArray(found, coords, ("quantile", "obs"), name="quantile_of_target")
 
     def responsibilities(self, new_data: Any = None) -> xr.Dataset:
@@ -311,7 +329,7 @@ class Fit:
         design, params = self._at(new_data, outcome=True)
         parts = [
             mixtures.responsibilities(*model.log_parts(params, part)).mean(axis=0)
-            for _, part in _chunks(design, _n_samples(params) * self._n_parts())
+            for _, part in prediction.chunks(design, prediction.n_samples(params) * self._n_parts())
         ]
         found = np.concatenate(parts)
         labels = np.asarray(design.coords[model.component])
@@ -340,9 +358,9 @@ class Fit:
     def _complete(self, params: Params, design: Design) -> Params:
         """Parameters for groups never seen: a point stands for many draws from their population."""
         generator = random.stream(self.seed, "new groups")
-        if _n_samples(params) > 1:
+        if prediction.n_samples(params) > 1:
             return self.model.complete(params, design, generator)
-        many = _picked(params, np.zeros(_OUTCOMES, dtype=np.int64))
+        many = prediction.picked(params, np.zeros(prediction.OUTCOMES, dtype=np.int64))
         completed = self.model.complete(many, design, generator)
         return params if all(completed[name] is many[name] for name in many) else completed
 
@@ -350,51 +368,33 @@ class Fit:
         self, params: Params, design: Design, seed: int, purpose: str, first: int
     ) -> dict[str, Array]:
         """Outcomes (sample, obs) of rows that start at number ``first``."""
-        starts = range(0, design.n_obs, _BLOCK)
+        starts = range(0, design.n_obs, prediction.BLOCK)
 
         def block(start: int) -> dict[str, Array]:
             generator = random.stream(seed, f"{purpose} {first + start}")
-            rows = design.rows(slice(start, start + _BLOCK))
+            rows = design.rows(slice(start, start + prediction.BLOCK))
             return self.model.simulate(params, rows, generator)
 
         first_block = block(0)
-        shape = (_n_samples(params), design.n_obs)
+        shape = (prediction.n_samples(params), design.n_obs)
         found = {name: np.empty(shape, values.dtype) for name, values in first_block.items()}
+        # of counts, a block with one beyond all whole numbers comes as floats
+        wider: dict[tuple[str, int], Array] = {}
 
         def into(start: int) -> None:
             for name, values in (block(start) if start else first_block).items():
-                found[name][:, start : start + _BLOCK] = values
+                if values.dtype == found[name].dtype:
+                    found[name][:, start : start + prediction.BLOCK] = values
+                else:
+                    wider[name, start] = values
 
-        if np.prod(shape) < _CHUNK:
+        if prediction.is_small(shape):
             for start in starts:
                 into(start)
         else:  # random numbers and compiled loops run without the interpreter lock
             with ThreadPoolExecutor() as pool:
                 list(pool.map(into, starts))
+        for (name, start), values in wider.items():
+            found[name] = found[name].astype(float, copy=False)
+            found[name][:, start : start + prediction.BLOCK] = values
         return found
-
-
-def _picked(params: Params, samples: Array) -> dict[str, Array]:
-    return {name: values[samples] for name, values in params.items()}
-
-
-def _n_samples(params: Params) -> int:
-    return len(next(iter(params.values())))
-
-
-def _choose(params: Params, draws: int | None, rows: int, rng: np.random.Generator) -> Array:
-    """Which samples to use: each once, or as many as asked for, all as often as possible."""
-    n = _n_samples(params)
-    draws = (n if n > 1 else 1000) if draws is None else check_count("sample", "draws", draws)
-    numbers = rows + sum(values[0].size for values in params.values())
-    memory.require(f"sample(draws={draws}) of {rows} rows", 8.0 * draws * numbers)
-    whole, rest = divmod(draws, n)
-    extra = rng.choice(n, rest, replace=False)
-    return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
-
-
-def _chunks(design: Design, n_samples: int) -> Iterator[tuple[int, Design]]:
-    """Whole blocks of rows, each with the number of its first row."""
-    size = max(1, _CHUNK // (n_samples * _BLOCK)) * _BLOCK
-    for start in range(0, design.n_obs, size):
-        yield start, design.rows(slice(start, start + size))

@@ -95,6 +95,7 @@ def fit(
         raise SpecError(f"progress must be True or False, got {progress!r}")
     design = model.design(data)
     schema.check_names(model.dims(design), design)
+    model.check_outcome(design)
     data_hash = schema.hash_frame(design.columns)
     attrs = _attrs(model, chosen, seed, data_hash)
     stored = _cached(cache, attrs)

@@ -91,6 +91,40 @@ row(
     pieces(n_pieces=5, data=TABLE.iloc[:4]),
 )
 
+# Targets
+for kind, fit in (("experts", experts), ("pieces", pieces)):
+    row(
+        f"{kind}: a constant target",
+        DataError,
+        "the target 'one' has the same value in every row, so there is no density to learn",
+        fit("one ~ x"),
+    )
+    row(
+        f"{kind}: True and False as a target",
+        DataError,
+        "column 'y' holds True and False, and a density is of measured numbers: use BinomialGLM",
+        fit(data=TABLE.assign(y=TABLE["y"] > 0)),
+    )
+    row(
+        f"{kind}: a target of 1e-300",
+        DataError,
+        "column 'y' goes up to .*e-300, and squares of such numbers are zero",
+        fit(data=TABLE.assign(y=TABLE["y"] * 1e-300)),
+    )
+for what, call, free in (
+    ("experts", experts("y ~ x", 1, TABLE.iloc[:2]), 4),
+    ("experts in torch", experts("y ~ x", 1, TABLE.iloc[:2], method="mle"), 4),
+    ("pieces", pieces("y ~ x", 1, TABLE.iloc[:2]), 3),
+):
+    words = f"has {free} coefficients, and the data have 2 rows.* Give at least {free} rows, and"
+    row(f"{what}: two rows", DataError, words, call)
+row(
+    "experts: a floor wider than the target",
+    DataError,
+    "the target 'y' varies by 0.* floor=5 is the least scale .* such as floor=0.00",
+    experts(floor=5.0),
+)
+
 # Predictors
 for kind, fit in (("experts", experts), ("pieces", pieces)):
     for what, formula, culprit in (

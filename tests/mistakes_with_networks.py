@@ -6,6 +6,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from mistakes import FORMULA, INF, NAN, NO_TABLE, TABLE, Call, Row, add
 from small_fits import branches
@@ -102,8 +103,58 @@ row(
 row(
     "network: one row",
     DataError,
-    "a network needs at least two rows, got 1",
+    "a network of 1 input.s. needs at least 3 rows, .* got 1",
     network(data=PAIRS.iloc[:1]),
+)
+row(
+    "network: two rows",
+    DataError,
+    "needs at least 3 rows, as many as a straight line with its noise has coefficients, got 2",
+    network(data=PAIRS.iloc[:2]),
+)
+row(
+    "network: a constant input",
+    DataError,
+    "the input 'one' has the same value in every row, so nothing can depend on it; drop it",
+    network(("x", "one")),
+)
+row(
+    "network: an input with one label",
+    DataError,
+    "the input 'kind' has the label 'a' in every row, so nothing can depend on it",
+    network(("x", "kind"), data=PAIRS.assign(kind="a")),
+)
+for value, words in (
+    (1e160, r"column 'x' goes up to 1e\+160, and squares of such numbers are infinite"),
+    (
+        1e50,
+        r"the input 'x' is 1e\+50 in row 3, and nine tenths .* lie in .-0.8.*: beside that row",
+    ),
+    (1e9, r"the input 'x' is 1e\+09 in row 3, .*on another scale, such as its logarithm"),
+):
+    row(f"network: an input of {value:g}", DataError, words, network(data=changed("x", value)))
+for name, what in (("x", "input"), ("y", "target")):
+    words = f"the {what} '{name}' varies by .* squares of such numbers leave double precision"
+    for unit in (1e-130, 1e140):
+        table = PAIRS.assign(**{name: PAIRS[name] * unit})
+        row(f"network: {what} in units of {unit:g}", DataError, words, network(data=table))
+    table = PAIRS.assign(**{name: PAIRS[name] * 1e-300})
+    tiny = f"column '{name}' goes up to .*e-300, and squares of such numbers are zero"
+    row(f"network: {what} in units of 1e-300", DataError, tiny, network(data=table))
+    words = f"the {what} '{name}' varies by .* around values of size 1e.17.*; subtract a constant"
+    table = PAIRS.assign(**{name: 1e17 + 64 * np.arange(60)})
+    row(f"network: {what} far from zero", DataError, words, network(data=table))
+row(
+    "network: True and False as a target",
+    DataError,
+    "column 'y' holds True and False, and a density is of measured numbers: use BinomialGLM, or",
+    network(data=PAIRS.assign(y=PAIRS["y"] > 0)),
+)
+row(
+    "network: a floor wider than the target",
+    DataError,
+    "the target 'y' varies by 0.* floor=5 is the least scale .* such as floor=0.00",
+    network(floor=5.0),
 )
 row("network: no rows", DataError, "data has no rows", network(data=PAIRS.iloc[:0]))
 row(

@@ -15,7 +15,7 @@ from scipy.special import expit
 from small_fits import FORMULA, fitted, from_prior, people, quick
 
 import bayesmix as bm
-from bayesmix import result, schema
+from bayesmix import prediction, schema
 from bayesmix.errors import MissingCapability
 
 
@@ -132,11 +132,11 @@ def test_outcomes_of_a_point() -> None:
 
 def test_each_draw_is_used_as_often() -> None:
     """Asked for more outcomes than draws, each draw serves equally often, or once more."""
-    generator, params = np.random.default_rng(1), {"a": np.zeros(40)}
-    chosen = result._choose(params, 100, 6, generator)
+    params = {"a": np.zeros(40)}
+    chosen = prediction.chosen(params, 100, 6, 1)
     assert set(np.bincount(chosen)) == {2, 3}
-    assert sorted(result._choose(params, None, 6, generator)) == list(range(40))
-    assert len(set(result._choose(params, 30, 6, generator))) == 30
+    assert sorted(prediction.chosen(params, None, 6, 1)) == list(range(40))
+    assert len(set(prediction.chosen(params, 30, 6, 1))) == 30
 
 
 def test_outcomes_have_the_predictive_moments(drawn: bm.Fit) -> None:
@@ -232,8 +232,8 @@ def test_chunks_change_nothing(
     drawn: bm.Fit, draws: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However few rows are worked on at a time, every number is the same."""
-    rows = many(3 * result._BLOCK + 2)
-    rows.loc[result._BLOCK + 9 :, "edu"] = rows["edu"].cat.add_categories("new").iloc[0]
+    rows = many(3 * prediction.BLOCK + 2)
+    rows.loc[prediction.BLOCK + 9 :, "edu"] = rows["edu"].cat.add_categories("new").iloc[0]
     asked = [
         lambda: drawn.predict(rows, quantiles=(0.2, 0.8)),
         lambda: drawn.sample(rows, draws=draws),
@@ -242,23 +242,23 @@ def test_chunks_change_nothing(
     ]
     whole = [question() for question in asked]
     sizes = []
-    chunks = result._chunks
+    chunks = prediction.chunks
 
     def counted(*arguments: Any) -> Any:
         for first, part in chunks(*arguments):
             sizes.append(part.n_obs)
             yield first, part
 
-    monkeypatch.setattr(result, "_chunks", counted)
-    monkeypatch.setattr(result, "_CHUNK", 1)
+    monkeypatch.setattr(prediction, "chunks", counted)
+    monkeypatch.setattr(prediction, "_CHUNK", 1)
     for one, question in zip(whole, asked, strict=True):
         xr.testing.assert_identical(one, question())
-    assert max(sizes) == result._BLOCK
+    assert max(sizes) == prediction.BLOCK
 
 
 def test_rows_do_not_depend_on_the_rows_that_follow(drawn: bm.Fit) -> None:
     """Whole blocks of rows are predicted alike, however many more are asked for."""
-    n = 2 * result._BLOCK
+    n = 2 * prediction.BLOCK
     first, more = drawn.predict(many(n)), drawn.predict(many(3 * n + 5))
     xr.testing.assert_identical(first, more.isel(obs=slice(n)))
 
@@ -273,7 +273,7 @@ def test_equal_rows_have_outcomes_of_their_own(drawn: bm.Fit) -> None:
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Predicting many rows holds a few chunks of (sample, obs) values, never all of them."""
     draws = 1000
-    monkeypatch.setattr(result, "_CHUNK", draws * result._BLOCK)
+    monkeypatch.setattr(prediction, "_CHUNK", draws * prediction.BLOCK)
     found = from_prior("p(high, total) ~ sex", people(), draws=draws)
     rows = many(8000, total=10, high=1)
     found.predict(rows.iloc[:100])
@@ -282,7 +282,7 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     found.log_density(rows)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 14 * 8 * result._CHUNK < 8 * draws * len(rows) / 2
+    assert peak < 14 * 8 * prediction._CHUNK < 8 * draws * len(rows) / 2
 
 
 def test_quantiles_in_any_order(drawn: bm.Fit) -> None:

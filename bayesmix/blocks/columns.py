@@ -10,6 +10,7 @@ import pandas as pd
 
 from bayesmix import schema
 from bayesmix.blocks import indicators
+from bayesmix.blocks.spread import require_input
 from bayesmix.errors import DataError, listed
 from bayesmix.protocols import Array
 
@@ -28,7 +29,8 @@ class Columns:
         Raises
         ------
         DataError
-            A column is missing or not finite, holds numbers as text, or a label for every row.
+            A column is missing or not finite, holds numbers as text, or a label for every row; it
+            has one value, or varies by more or less than double precision can hold.
         """
         checked = schema.columns(table, list(names))
         for name in names:
@@ -36,6 +38,7 @@ class Columns:
         levels = tuple(_levels(checked[name]) for name in names)
         for name, known in zip(names, levels, strict=True):
             indicators.check_levels(str(name), known or (), len(checked))
+            _require_spread(checked[name], known)
         return cls(tuple(names), levels)
 
     @property
@@ -60,6 +63,16 @@ class Columns:
             for name, levels in zip(self.names, self.levels, strict=True)
         ]
         return np.concatenate(parts, axis=1)
+
+
+def _require_spread(column: pd.Series, levels: tuple[str, ...] | None) -> None:
+    if levels is None:
+        require_input(str(column.name), column.to_numpy(dtype=float))
+    elif len(levels) == 1 and len(column) > 1:
+        raise DataError(
+            f"the input {str(column.name)!r} has the label {levels[0]!r} in every row, so "
+            "nothing can depend on it; drop it"
+        )
 
 
 def _levels(column: pd.Series) -> tuple[str, ...] | None:

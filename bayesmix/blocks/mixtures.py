@@ -10,6 +10,8 @@ Components run along the last axis throughout, and everything stays in log space
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from bayesmix.protocols import Array
@@ -51,9 +53,36 @@ def responsibilities(log_weight: Array, log_part: Array) -> Array:
 
 def moments(weight: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
     """Mean and variance of a mixture, from those of its components."""
-    average = (weight * mean).sum(axis=-1)
-    spread = (weight * (variance + (mean - average[..., None]) ** 2)).sum(axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        average = (weight * mean).sum(axis=-1)
+        spread = (weight * (variance + (mean - average[..., None]) ** 2)).sum(axis=-1)
     return average, spread
+
+
+class LogMoments(NamedTuple):
+    """Moments of components beyond double precision: log |mean|, its sign, log variance."""
+
+    size: Array
+    sign: Array
+    variance: Array
+
+
+def far_moments(log_weight: Array, parts: LogMoments) -> tuple[Array, Array]:
+    r"""As :func:`moments`, where a component's are beyond double precision and the mixture's not.
+
+    A component may have a mean of :math:`e^{1000}` and a weight of :math:`e^{-2000}`. Differences
+    of means are taken as :math:`\log|e^a - e^b| = \max(a, b) + \log(1 - e^{-|a - b|})`.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        sizes = log_weight + parts.size
+        top = np.maximum(sizes.max(axis=-1, keepdims=True), -1e300)
+        signed = (parts.sign * np.exp(sizes - top)).sum(axis=-1, keepdims=True)
+        average, size = np.sign(signed), top + np.log(np.abs(signed))
+        apart = np.abs(parts.size - size)
+        gap = np.maximum(parts.size, size) + np.log(-np.expm1(-apart))
+        gap = np.where(parts.sign == average, gap, np.logaddexp(parts.size, size))
+        spread = np.exp(log_sum(log_weight + np.logaddexp(parts.variance, 2 * gap)))
+        return (average * np.exp(size))[..., 0], spread
 
 
 def choose(rng: np.random.Generator, log_weight: Array) -> Array:

@@ -190,7 +190,8 @@ class Network:
 
     def variances(self, heads: Heads) -> Array:
         """Marginal variance of each target in each component."""
-        found = heads.scale**2
+        with np.errstate(over="ignore"):  # infinitely wide is as far as it goes
+            found = heads.scale**2
         for at, (i, _) in enumerate(self.pairs):
             found[..., i] += heads.tril[..., at] ** 2
         return found

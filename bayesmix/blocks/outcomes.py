@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
+from bayesmix.blocks import mixtures
+from bayesmix.blocks.mixtures import LogMoments
 from bayesmix.priors import LOG_2PI
 from bayesmix.protocols import Array
 
@@ -50,12 +52,20 @@ class Expert(ABC):
         """Mean and variance of the target."""
 
     @abstractmethod
+    def log_moments(self, rows: Counts, loc: Array, spread: Array) -> LogMoments:
+        """:meth:`moments` as logarithms, which do not overflow."""
+
+    @abstractmethod
     def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
         """One target for each entry."""
 
     @abstractmethod
     def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
         """Probability of a target of at most ``at``."""
+
+    @abstractmethod
+    def sf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        """Probability of a target above ``at``, with all its digits where it is small."""
 
     @abstractmethod
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
@@ -96,13 +106,22 @@ class Gaussian(Expert):
         return Slopes(r * inverse, first, -(inverse**2) + 0 * r, -2 * r * g * inverse, curved)
 
     def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
-        return loc, self.scale(spread) ** 2
+        with np.errstate(over="ignore"):
+            return loc, self.scale(spread) ** 2
+
+    def log_moments(self, rows: Counts, loc: Array, spread: Array) -> LogMoments:
+        with np.errstate(divide="ignore"):
+            log_floor, size = np.log(self.floor), np.log(np.abs(loc))
+        return LogMoments(size, np.sign(loc), 2 * np.logaddexp(spread, log_floor))
 
     def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
         return loc + self.scale(spread) * rng.standard_normal(np.shape(loc))
 
     def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
         return special.ndtr((at - loc) / self.scale(spread))
+
+    def sf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        return special.ndtr((loc - at) / self.scale(spread))
 
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
@@ -122,6 +141,18 @@ class Gaussian(Expert):
         return np.asarray(rows["target"], dtype=float)
 
 
+_COUNTABLE = 1e15
+"""Rates above it have counts that double precision still holds and a generator does not draw.
+
+A Poisson distribution is normal there: its skewness is below 10^-7.
+"""
+
+
+def _rate(loc: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return np.exp(loc)
+
+
 @dataclass(frozen=True)
 class Poisson(Expert):
     r"""Poisson counts with mean :math:`e^{\text{loc}}`."""
@@ -135,14 +166,30 @@ class Poisson(Expert):
         return Slopes(rows["target"] - rate, none, -rate, none, none)
 
     def moments(self, rows: Counts, loc: Array, spread: Array) -> tuple[Array, Array]:
-        return np.exp(loc), np.exp(loc)
+        rate = _rate(loc)
+        return rate, rate
+
+    def log_moments(self, rows: Counts, loc: Array, spread: Array) -> LogMoments:
+        return LogMoments(loc, np.ones(np.shape(loc)), loc)
 
     def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
-        return rng.poisson(np.exp(loc))
+        """Whole numbers; as floats, some of them infinite, where a rate is beyond 10^15."""
+        rate = _rate(loc)
+        drawn = rng.poisson(np.minimum(rate, _COUNTABLE))
+        large = rate > _COUNTABLE
+        if not np.any(large):
+            return drawn
+        with np.errstate(invalid="ignore"):
+            normal = np.rint(rate + np.sqrt(rate) * rng.standard_normal(np.shape(rate)))
+        return np.where(large, np.where(np.isfinite(rate), normal, np.inf), drawn)
 
     def cdf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
-        below = special.pdtr(np.floor(np.maximum(at, 0.0)), np.exp(loc))
+        below = special.pdtr(np.floor(np.maximum(at, 0.0)), _rate(loc))
         return np.where(np.asarray(at) < 0, 0.0, below)
+
+    def sf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        above = special.pdtrc(np.floor(np.maximum(at, 0.0)), _rate(loc))
+        return np.where(np.asarray(at) < 0, 1.0, above)
 
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
@@ -178,6 +225,11 @@ class Binomial(Expert):
         p, n = special.expit(loc), rows["trials"]
         return n * p, n * p * (1 - p)
 
+    def log_moments(self, rows: Counts, loc: Array, spread: Array) -> LogMoments:
+        log_n = np.log(np.maximum(rows["trials"], 1e-300))
+        size = log_n - np.logaddexp(0.0, -loc)
+        return LogMoments(size, np.ones(np.shape(size)), size - np.logaddexp(0.0, loc))
+
     def draw(self, rng: np.random.Generator, rows: Counts, loc: Array, spread: Array) -> Array:
         return rng.binomial(rows["trials"], special.expit(loc))
 
@@ -185,6 +237,11 @@ class Binomial(Expert):
         n = rows["trials"]
         below = special.bdtr(np.floor(np.clip(at, 0.0, n)), n, special.expit(loc))
         return np.where(np.asarray(at) < 0, 0.0, below)
+
+    def sf(self, rows: Counts, at: Array, loc: Array, spread: Array) -> Array:
+        n = rows["trials"]
+        above = special.bdtrc(np.floor(np.clip(at, 0.0, n)), n, special.expit(loc))
+        return np.where(np.asarray(at) < 0, 1.0, above)
 
     def graph(self, y: Any, trials: Any, loc: Any, spread: Any) -> Any:
         import pytensor.tensor as pt
@@ -203,3 +260,23 @@ class Binomial(Expert):
     def working(self, rows: Counts) -> Array:
         y, n = rows["target"], rows["trials"]
         return np.log((y + 0.5) / (n - y + 0.5))
+
+
+def mixed_moments(
+    expert: Expert, rows: Counts, log_weight: Array, loc: Array, spread: Array
+) -> tuple[Array, Array]:
+    """Mean and variance of a mixture of experts, components along the last axis.
+
+    A component far out may have moments beyond double precision and a weight that is smaller still;
+    such rows are worked out in logarithms.
+    """
+    mean, variance = mixtures.moments(np.exp(log_weight), *expert.moments(rows, loc, spread))
+    far = ~(np.isfinite(mean) & np.isfinite(variance))
+    if far.any():
+        parts = (
+            np.broadcast_to(part, loc.shape)[far] for part in expert.log_moments(rows, loc, spread)
+        )
+        found = mixtures.far_moments(log_weight[far], mixtures.LogMoments(*parts))
+        mean[far] = np.where(np.isfinite(mean[far]), mean[far], found[0])
+        variance[far] = found[1]
+    return mean, variance

@@ -181,8 +181,20 @@ def counts(column: pd.Series) -> Array:
 
 
 def measured(column: pd.Series) -> Array:
-    """A column of finite numbers, in double precision."""
-    return _numbers(column).astype(float)
+    """A column of finite numbers, in double precision.
+
+    Raises
+    ------
+    DataError
+        Text, missing or infinite values, or True and False, which nothing has measured.
+    """
+    values = _numbers(column)
+    if values.dtype.kind == "b":
+        raise DataError(
+            f"column {str(column.name)!r} holds True and False, and a density is of measured "
+            "numbers: use BinomialGLM, or MixtureOfExperts with expert='binomial'"
+        )
+    return values.astype(float)
 
 
 def _numbers(column: pd.Series) -> Array:

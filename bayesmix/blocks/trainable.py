@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bayesmix.blocks.network import ACTIVATIONS, Network, Units, in_raw_units, units_of
+from bayesmix.blocks.network import (
+    ACTIVATIONS,
+    Network,
+    Units,
+    activate,
+    in_raw_units,
+    units_of,
+)
 from bayesmix.blocks.target import Target, of_kernel
 from bayesmix.errors import DataError
 from bayesmix.priors import LOG_2PI, Normal
@@ -45,10 +52,15 @@ class Trainable:
         Raises
         ------
         DataError
-            There are fewer than two rows.
+            There are fewer rows than even a straight line with its noise has coefficients.
         """
-        if len(x) < 2:
-            raise DataError(f"a network needs at least two rows, got {len(x)}")
+        least = x.shape[1] + 2
+        if len(x) < least:
+            raise DataError(
+                f"a network of {x.shape[1]} input(s) needs at least {least} rows, as many as a "
+                f"straight line with its noise has coefficients, got {len(x)}; for its density to "
+                "hold for new rows it takes many times as many"
+            )
         rows = np.arange(len(x)) if rows is None else rows
         units = units_of(network, x[rows], y[rows])
         wide = network.fixed_scale / float(units.y_scale[0])
@@ -87,11 +99,14 @@ class Trainable:
         few = rng.choice(self.rows, min(len(self.rows), 1000), replace=False)
         found, h = {}, self.x[few]
         shapes = self.network.shapes
+        gain = 1.0
         for number, units in enumerate(self.network.hidden, start=1):
-            w = rng.normal(0, _SLOPE / np.sqrt(h.shape[1]), (units, h.shape[1]))
+            w = gain * rng.normal(0, _SLOPE / np.sqrt(h.shape[1]), (units, h.shape[1]))
             at = h[rng.integers(len(h), size=units)]
             found |= {f"hidden_{number}_weight": w, f"hidden_{number}_bias": -(w * at).sum(axis=1)}
-            h = np.tanh(h @ w.T + found[f"hidden_{number}_bias"])
+            before = h @ w.T + found[f"hidden_{number}_bias"]
+            h = activate(self.network.activation, before)
+            gain = _gain(before, h)
         for name in self.network.heads_present:
             shape = shapes[f"{name}_weight"]
             spread = (1.0 if name == "loc" else 0.5) / np.sqrt(shape[-1])
@@ -122,6 +137,16 @@ class Trainable:
         variables = (("weights", (self.n_free,)),)
         arrays = _arrays(self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0)
         return of_kernel(_kernel(arrays, variables))
+
+
+def _gain(before: Array, after: Array) -> float:
+    """What makes the next layer's weights see units as spread out as those of tanh are.
+
+    The spread of weights at a start was chosen for tanh. Without this, layers of ``"relu"`` would
+    begin steeper one after another, and those of ``"sigmoid"`` ever flatter.
+    """
+    own, tanh = (np.sqrt(units.var(axis=0).mean()) for units in (after, np.tanh(before)))
+    return float(tanh / own) if own > 0 else 1.0
 
 
 def kernel_of(

@@ -15,7 +15,8 @@ from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.gated import Coefficients, Gated
 from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.linear import Linear, check_names, check_side
-from bayesmix.blocks.outcomes import Expert
+from bayesmix.blocks.outcomes import Expert, mixed_moments
+from bayesmix.blocks.spread import require_rows, require_target
 from bayesmix.blocks.targets import Target, expert_of, read_target
 from bayesmix.errors import DataError, FormulaError
 from bayesmix.priors import LOC_KINDS, Normal, Prior, named_priors, prior_of
@@ -212,6 +213,10 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
         return {k: v for one in design.state.linear for k, v in one.dims().items()}
 
+    def check_outcome(self, design: Design) -> None:
+        if self.expert == "gaussian":
+            require_target(design.target, design.arrays["y"], self.floor)
+
     def require_outcome(self, design: Design) -> None:
         if "y" not in design.arrays:
             design.state.target.refuse()
@@ -252,17 +257,18 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         """Mean and variance of the mixture: they hide its branches, see :meth:`Fit.sample`."""
         design = self.design(data)
         log_weight, loc, spread = self.predictors(params, design)
-        mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
-        return mixtures.moments(np.exp(log_weight), mean, variance)
+        columns = self.rows(design).columns()
+        return mixed_moments(self.family, columns, log_weight, loc, spread)
 
     def cdf(self, params: Params, data: Any) -> DistributionFunction:
         design = self.design(data)
         log_weight, loc, spread = self.predictors(params, design)
         weight, columns = np.exp(log_weight), self.rows(design).columns()
 
-        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
+        def below(at: Array, rows: Array | slice = slice(None), *, above: bool = False) -> Array:
             own = {name: values[rows] for name, values in columns.items()}
-            each = self.family.cdf(own, at[:, None], loc[:, rows], spread[:, rows])
+            function = self.family.sf if above else self.family.cdf
+            each = function(own, at[:, None], loc[:, rows], spread[:, rows])
             return (weight[:, rows] * each).sum(axis=2)
 
         return below
@@ -343,6 +349,8 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
         design = self.design(data)
         rows, to_raw = self.whitened(design)
+        if self.expert == "gaussian":
+            require_rows("this mixture", design.n_obs, self.n_free(design), "use method='nuts'")
         found = expert_starts.starts(rows, self.n_experts, rng, count)
         return [self.named(to_raw.raw(c), design) for c in found]
 

@@ -16,6 +16,7 @@ from bayesmix.blocks.columns import Columns
 from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.network import ACTIVATIONS, NOISE, Heads, Network
 from bayesmix.blocks.response import measured
+from bayesmix.blocks.spread import require_target
 from bayesmix.errors import DataError, SpecError, listed
 from bayesmix.priors import Normal, Prior, named_priors
 from bayesmix.protocols import (
@@ -206,6 +207,10 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
             found |= {f"{name}_weight": (*leads[name], wide), f"{name}_bias": leads[name]}
         return found
 
+    def check_outcome(self, design: Design) -> None:
+        for name, values in zip(self.target, design.arrays["Y"].T, strict=True):
+            require_target(name, values, None if self.noise == "fixed" else self.floor)
+
     def require_outcome(self, design: Design) -> None:
         if "Y" not in design.arrays:
             raise DataError(
@@ -268,8 +273,9 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         _, heads = self.heads(params, data)
         weight, loc, scale = np.exp(heads.log_weight), heads.loc[..., 0], heads.scale[..., 0]
 
-        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
+        def below(at: Array, rows: Array | slice = slice(None), *, above: bool = False) -> Array:
             z = (at[:, None] - loc[:, rows]) / scale[:, rows]
+            z = -z if above else z
             return (weight[:, rows] * ndtr(z)).sum(axis=2)
 
         return below
@@ -370,12 +376,6 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
 
         design = self.design(data)
         x, y = design.arrays["X"], design.arrays["Y"]
-        flat = [n for n, values in zip(self.target, y.T, strict=True) if np.ptp(values) == 0]
-        if flat and len(y) > 1:
-            raise DataError(
-                f"the target {listed(flat)} has the same value in every row, so there is no "
-                "density to learn; drop it"
-            )
         return Trainable.of(self._network(design), x, y, rows)
 
     def torch_module(self, data: Any) -> Any:

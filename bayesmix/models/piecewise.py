@@ -14,6 +14,7 @@ from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.gated import orthonormal
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.outcomes import Gaussian
+from bayesmix.blocks.spread import require_rows, require_target
 from bayesmix.blocks.targets import Target, read_target
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
 from bayesmix.protocols import Array, Design, DistributionFunction, HasComponents, HasEM, Params
@@ -155,6 +156,9 @@ class PiecewiseRegression(HasEM, HasComponents):
         own = design.state.linear.dims()
         return {**own, "weight": (self.component,), "scale": ()}
 
+    def check_outcome(self, design: Design) -> None:
+        require_target(design.target, design.arrays["y"])
+
     def require_outcome(self, design: Design) -> None:
         if "y" not in design.arrays:
             design.state.target.refuse()
@@ -201,8 +205,9 @@ class PiecewiseRegression(HasEM, HasComponents):
         curves = self.curves(params, data)
         spread = np.log(params["scale"])[:, None, None]
 
-        def below(at: Array, rows: Array | slice = slice(None)) -> Array:
-            each = Gaussian(0.0).cdf({}, at[:, None], curves["loc"][:, rows], spread)
+        def below(at: Array, rows: Array | slice = slice(None), *, above: bool = False) -> Array:
+            function = Gaussian(0.0).sf if above else Gaussian(0.0).cdf
+            each = function({}, at[:, None], curves["loc"][:, rows], spread)
             return (curves["weight"][:, rows] * each).sum(axis=2)
 
         return below
@@ -241,6 +246,7 @@ class PiecewiseRegression(HasEM, HasComponents):
     def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
         """Distinct local optima, each the best of many random starts."""
         design = self.design(data)
+        require_rows("this model", design.n_obs, self.n_free(design), "use fewer pieces")
         few = np.sort(rng.choice(design.n_obs, min(design.n_obs, _LOOKED_AT), replace=False))
         x, to_raw = orthonormal(design.arrays["X"], design.state.linear.labels)
         y = design.arrays["y"] - design.arrays["offset"]

@@ -14,7 +14,8 @@ from scipy.integrate import simpson
 from torch import distributions as dist
 
 import bayesmix as bm
-from bayesmix.blocks.network import NOISE, Network, in_raw_units, units_of
+from bayesmix.blocks.network import NOISE, Network, activate, in_raw_units, units_of
+from bayesmix.blocks.trainable import Trainable
 from bayesmix.rng import stream
 
 EACH = pytest.mark.parametrize("noise", NOISE)
@@ -417,3 +418,22 @@ def test_many_samples_are_computed_in_pieces(monkeypatch):
     whole = model.log_density(params, design)
     monkeypatch.setattr(network, "_HELD", 12 * 6 * 7)
     np.testing.assert_array_equal(model.log_density(params, design), whole)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "softplus", "tanh"])
+def test_deeper_layers_begin_as_spread_out_as_with_tanh(activation: str) -> None:
+    """A start's fourth layer sees inputs as spread out as tanh would give it."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(500, 2))
+    y = rng.normal(size=(500, 1))
+
+    def last(kind: str) -> float:
+        network = Network(2, 1, 1, (64,) * 4, kind, "diagonal", 0.01, 1.0)
+        task = Trainable.of(network, x, y)
+        params, h = task.split(task.start(np.random.default_rng(2))), task.x
+        for number in range(1, 5):
+            a = h @ params[f"hidden_{number}_weight"].T + params[f"hidden_{number}_bias"]
+            h = activate(kind, a)
+        return float(np.sqrt(a.var(axis=0).mean()))
+
+    assert 0.6 < last(activation) / last("tanh") < 1.7

@@ -1,0 +1,159 @@
+"""Predictions row by row: pieces that fit in memory, summaries, and rows far outside training."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+
+from bayesmix import memory
+from bayesmix import rng as random
+from bayesmix.errors import FarOutside, NoNumber
+from bayesmix.protocols import Array, Design, Params
+from bayesmix.specs import check_count
+
+_CHUNK = 2_000_000
+"""Largest (sample, obs) array that a prediction holds, 16 MB, where a block is not larger."""
+BLOCK = 256
+"""Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
+OUTCOMES = 1000
+"""Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
+FAR = 1.0
+"""Ranges of the training rows beyond which a warning tells of a row."""
+_NAMED = 5
+
+
+def picked(params: Params, samples: Array) -> dict[str, Array]:
+    """Some of the samples."""
+    return {name: values[samples] for name, values in params.items()}
+
+
+def n_samples(params: Params) -> int:
+    """How many samples there are."""
+    return len(next(iter(params.values())))
+
+
+def chosen(params: Params, draws: int | None, rows: int, seed: int) -> Array:
+    """Which samples to use: each once, or as many as asked for, all as often as possible."""
+    n = n_samples(params)
+    draws = (n if n > 1 else 1000) if draws is None else check_count("sample", "draws", draws)
+    numbers = rows + sum(values[0].size for values in params.values())
+    memory.require(f"sample(draws={draws}) of {rows} rows", 8.0 * draws * numbers)
+    whole, rest = divmod(draws, n)
+    extra = random.stream(seed, "sample").choice(n, rest, replace=False)
+    return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
+
+
+def chunks(design: Design, n: int) -> Iterator[tuple[int, Design]]:
+    """Whole blocks of rows, each with the number of its first row, for n samples."""
+    size = max(1, _CHUNK // (n * BLOCK)) * BLOCK
+    for start in range(0, design.n_obs, size):
+        yield start, design.rows(slice(start, start + size))
+
+
+def is_small(shape: tuple[int, int]) -> bool:
+    """Whether threads would cost more than they save."""
+    return bool(np.prod(shape) < _CHUNK)
+
+
+def spread(mean: Array, variance: Array) -> Array:
+    """Standard deviation over samples, of means and variances given each: (obs, ...)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.sqrt(variance.mean(axis=0) + mean.var(axis=0))
+
+
+def quantiles(values: Array, levels: Array) -> Array:
+    """Quantiles over samples; between infinite ones, where nothing can be interpolated, the lower.
+
+    ``values`` is (sample, obs, ...).
+    """
+    if np.isfinite(values).all():
+        return np.quantile(values, levels, axis=0)
+    with np.errstate(invalid="ignore"):
+        found = np.quantile(values, levels, axis=0)
+    steps = np.quantile(values, levels, axis=0, method="inverted_cdf")
+    return np.where(np.isnan(found), steps, found)
+
+
+# --- what a reader of predictions must be told ----------------------------------------------------
+
+
+def outside(trained: Design, new: Design) -> tuple[Array, list[str]]:
+    """How far each new row lies outside the training rows, and sentences about the farthest.
+
+    Returns
+    -------
+    distances
+        Shape (obs,): 0 within the range of every numeric column, else the distance to it, in
+        ranges, of the column where that is largest.
+    sentences
+        One for each column with a row more than :data:`FAR` ranges out.
+    """
+    distances, sentences = np.zeros(new.n_obs), []
+    for name in _measured(trained, new):
+        known = trained.columns[name].to_numpy(dtype=float)
+        values, low, high = new.columns[name].to_numpy(dtype=float), known.min(), known.max()
+        with np.errstate(all="ignore"):
+            beyond = np.maximum(np.maximum(low - values, values - high), 0.0) / (high - low)
+        beyond = np.nan_to_num(beyond, nan=0.0, posinf=np.inf)  # 0 / 0: a constant stays itself
+        distances = np.maximum(distances, beyond)
+        if (far := np.flatnonzero(beyond > FAR)).size:
+            worst = int(beyond.argmax())
+            sentences.append(
+                f"{name!r} in {named(far)} ({values[worst]:.4g} in row {worst}, "
+                f"{beyond[worst]:.2g} ranges beyond [{low:.4g}, {high:.4g}])"
+            )
+    return distances, sentences
+
+
+def _measured(trained: Design, new: Design) -> list[str]:
+    """Numeric predictors; numbers that only name groups have no range."""
+    groups = {
+        part
+        for dim in trained.coords
+        if dim.endswith("_group")
+        for part in dim.removesuffix("_group").split(":")
+    }
+    return [
+        str(name)
+        for name in new.columns.columns
+        if name in trained.columns
+        and name not in (*trained.observed, *groups)
+        and trained.columns[name].dtype.kind in "iuf"
+    ]
+
+
+def warn_outside(sentences: list[str]) -> None:
+    """Tell of rows far outside training, once a call."""
+    if sentences:
+        warnings.warn(
+            f"more than {FAR:g} range outside the training rows: {'; '.join(sentences)}. What is "
+            "predicted there is the formula's and not the data's. The variable 'outside_training' "
+            "of the result has the distance of every row; to silence this, filter "
+            "bayesmix.errors.FarOutside",
+            FarOutside,
+            stacklevel=3,
+        )
+
+
+def warn_beyond(what: str, *values: Array) -> None:
+    """Tell of rows (the last axis) where a result is not a finite number."""
+    wrong = np.zeros(values[0].shape[-1], dtype=bool)
+    for array in values:
+        wrong |= ~np.isfinite(array).reshape(-1, array.shape[-1]).all(axis=0)
+    if wrong.any():
+        warnings.warn(
+            f"{what} cannot be given as finite double precision numbers in "
+            f"{named(np.flatnonzero(wrong))}; look at the predictors of these rows",
+            NoNumber,
+            stacklevel=3,
+        )
+
+
+def named(rows: Array) -> str:
+    """``row 3``, ``rows 3, 4`` or ``rows 3, 4, ... (20 rows)``."""
+    first = ", ".join(str(row) for row in rows[:_NAMED])
+    if len(rows) > _NAMED:
+        return f"rows {first}, ... ({len(rows)} rows)"
+    return f"row{'s' if len(rows) > 1 else ''} {first}"
