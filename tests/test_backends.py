@@ -20,6 +20,7 @@ FORMULAS = [
     "p(high, total) ~ 0 + edu + sex",
     "p(high, total) ~ sex + (1 | edu)",
     "p(high, total) ~ sex + (sex | edu)",
+    "p(high, total) ~ sex + z + (z || edu)",
     "p(high, total) ~ sex + z + offset(w) + (sex + z | edu) + (1 | region)",
 ]
 

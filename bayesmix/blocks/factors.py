@@ -12,12 +12,20 @@ from bayesmix.protocols import Array, Params
 
 @dataclass(frozen=True)
 class Factor:
-    """A grouping factor: ``edu`` in ``(sex | edu)``.
+    """Effects that vary together by one grouping: ``(sex | edu)``.
+
+    Effects of one grouping that stand in brackets of their own, as in ``(1 | g) + (0 + x | g)``,
+    are independent: each bracket is a factor, with the same groups. As in lme4, the first is called
+    by the grouping, ``g``, and the next ``g.1``; deviations are named by the grouping in all.
 
     Parameters
     ----------
     name
-        The factor as written, e.g. ``edu`` or ``edu:state``.
+        Of the factor's own parameters, ``sigma_{name}`` and ``corr_{name}``.
+    grouping
+        The groups as written, e.g. ``edu`` or ``edu:state``.
+    terms
+        Keys of the effects in the evaluated formula, such as ``sex|edu``.
     columns
         The data columns that make it up.
     levels
@@ -30,11 +38,13 @@ class Factor:
     columns: tuple[str, ...]
     levels: tuple[str, ...]
     effects: tuple[str, ...]
+    grouping: str
+    terms: tuple[str, ...]
 
     @property
     def dims(self) -> tuple[str, str, str]:
         """Dims of groups, effects, and effects again (the other side of a correlation)."""
-        return f"{self.name}_group", f"{self.name}_effect", f"{self.name}_effect_other"
+        return f"{self.grouping}_group", f"{self.name}_effect", f"{self.name}_effect_other"
 
     def spread(self, params: Params) -> tuple[Array, Array]:
         """Standard deviations (sample, effect) and correlations (sample, effect, effect)."""
@@ -43,7 +53,7 @@ class Factor:
 
     def deviation(self, effect: str) -> str:
         """The name of a deviation as lme4 and bambi write it: ``1|edu``, ``sex|edu``."""
-        return f"{'1' if effect == 'Intercept' else effect}|{self.name}"
+        return f"{'1' if effect == 'Intercept' else effect}|{self.grouping}"
 
     def labels(self, data: pd.DataFrame) -> list[str]:
         """The group that each row belongs to."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from bayesmix.blocks import indicators, vocabulary
 from bayesmix.blocks.factors import Factor as Factor
 from bayesmix.blocks.factors import index as index_of
 from bayesmix.blocks.factors import levels_of
-from bayesmix.blocks.grammar import groupings, parsed, predictors
+from bayesmix.blocks.grammar import Block, blocks_of, groupings, parsed, predictors
 from bayesmix.blocks.grammar import split as split
 from bayesmix.blocks.grammar import variables as variables
 from bayesmix.errors import BayesmixError, DataError, FormulaError, brief, listed
@@ -87,7 +89,7 @@ def evaluate(rhs: str, data: pd.DataFrame) -> Matrices:
     terms, common, offset = _common(state.common, len(data))
     if not terms and state.group is None:
         raise FormulaError(f"formula {rhs!r} has no effects; write at least '1'")
-    factors, effects = _factors(state.group, data)
+    factors, effects = _factors(state.group, blocks_of(rhs), data)
     index, levels = {}, {}
     for factor in factors:
         index[factor.name], levels[factor.name] = index_of(factor, data)
@@ -183,7 +185,7 @@ def _new_matrices(
         new = state.common.evaluate_new_data(data)
         common, offset = _split_offset(new, np.asarray(new.design_matrix, dtype=float))
     for factor in trained.factors:
-        terms = _terms_of(state.group, factor.name)
+        terms = [state.group.terms[term] for term in factor.terms]
         effects[factor.name] = np.column_stack([_new_columns(term, data) for term in terms])
     return common, offset, effects
 
@@ -220,27 +222,41 @@ def _bare(labels: list[str], name: str) -> list[str]:
     return labels
 
 
-def _terms_of(group: Any, factor: str) -> list[Any]:
-    return [term for term in group.terms.values() if _plain(term.factor.name) == factor]
+def _factors(
+    group: Any, blocks: list[Block], data: pd.DataFrame
+) -> tuple[tuple[Factor, ...], dict[str, Array]]:
+    """A factor for each block of correlated effects, and the columns of its effects."""
+    factors: dict[str, Factor] = {}
+    effects: dict[str, Array] = {}
+    for block in blocks:
+        grouping = _plain(block.grouping)
+        # a grouping may be called g.1 itself
+        taken = {*factors, *(_plain(other.grouping) for other in blocks)} - {grouping}
+        names = (f"{grouping}.{k}" if k else grouping for k in itertools.count())
+        name = next(n for n in names if n not in taken and n not in factors)
+        terms = [group.terms[term] for term in block.terms]
+        _code(terms)
+        columns = [_new_columns(term, data) for term in terms]
+        labels = [e for term, c in zip(terms, columns, strict=True) for e in _effects(term, c)]
+        parts = tuple(str(part.name) for part in terms[0].factor.components)
+        levels = levels_of(data[list(parts)])
+        factors[name] = Factor(name, parts, levels, tuple(labels), grouping, block.terms)
+        effects[name] = np.column_stack(columns)
+    return tuple(factors.values()), effects
 
 
-def _factors(group: Any, data: pd.DataFrame) -> tuple[tuple[Factor, ...], dict[str, Array]]:
-    if group is None:
-        return (), {}
-    factors, effects = [], {}
-    for name in dict.fromkeys(_plain(term.factor.name) for term in group.terms.values()):
-        terms = _terms_of(group, name)
-        blocks = [_new_columns(term, data) for term in terms]
-        labels = [
-            label
-            for term, block in zip(terms, blocks, strict=True)
-            for label in _effects(term, block)
-        ]
-        parts = terms[0].factor.components
-        draft = Factor(name, tuple(str(part.name) for part in parts), (), tuple(labels))
-        factors.append(replace(draft, levels=levels_of(data[list(draft.columns)])))
-        effects[name] = np.column_stack(blocks)
-    return tuple(factors), effects
+def _code(terms: list[Any]) -> None:
+    """Give categories all their levels where no intercept stands in the same brackets.
+
+    formulae looks for the intercept in all brackets of a grouping, and shares one expression among
+    the groupings of ``(x | g + h)``.
+    """
+    whole = all(term.expr.kind != "intercept" for term in terms)
+    for term in terms:
+        if term.expr.kind != "intercept":
+            term.expr = copy.copy(term.expr)
+            term.expr.components = [copy.copy(part) for part in term.expr.components]
+            term.expr.set_data(whole)
 
 
 def _without_unused(data: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from bayesmix.blocks import vocabulary
@@ -81,7 +83,7 @@ def tree(rhs: str) -> Any:
     from formulae.scanner import Scanner
 
     try:
-        parser: Any = Parser(Scanner(rhs).scan())
+        parser: Any = Parser(_with_bars(Scanner(rhs).scan()))
         found = parser.parse()
         if not parser.at_end():
             raise FormulaError(
@@ -95,6 +97,81 @@ def tree(rhs: str) -> Any:
     except Exception as error:
         raise FormulaError(f"cannot parse formula {rhs!r}: {error}") from error
     return found
+
+
+def _with_bars(tokens: list[Any]) -> list[Any]:
+    """Two bars in a row as one token, which formulae's parser takes for one bar."""
+    kept: list[Any] = []
+    for token in tokens:
+        if kept and token.kind == kept[-1].kind == "PIPE" and kept[-1].lexeme == "|":
+            kept[-1].lexeme = "||"
+        else:
+            kept.append(token)
+    return kept
+
+
+@dataclass(frozen=True)
+class Block:
+    """Effects of one grouping that are correlated: what stands in one pair of brackets.
+
+    Parameters
+    ----------
+    grouping
+        The groups as written.
+    terms
+        Names of the effects as formulae has them, ``1|g``, ``x|g``.
+    """
+
+    grouping: str
+    terms: tuple[str, ...]
+
+
+def blocks_of(rhs: str) -> list[Block]:
+    """The blocks of correlated effects, in the order of the formula; none without groups.
+
+    ``(x || g)`` is short for ``(1 | g) + (0 + x | g)``.
+
+    Raises
+    ------
+    FormulaError
+        An effect stands in two blocks of one grouping.
+    """
+    from formulae.resolver import Resolver
+
+    known = {term.name for term in parsed(rhs).group_terms}
+    blocks: list[Block] = []
+    for node in _bars(tree(rhs)):
+        resolved: Any = Resolver(node).resolve()
+        by_grouping: dict[Any, list[str]] = {}
+        for term in getattr(resolved, "group_terms", [resolved]):
+            alone = term.name if node.operator.lexeme == "||" else None
+            by_grouping.setdefault((term.factor.name, alone), []).append(term.name)
+        blocks += [Block(name, tuple(terms)) for (name, _), terms in by_grouping.items()]
+    _refuse_twice([term for block in blocks for term in block.terms])
+    return [block for block in blocks if known.issuperset(block.terms)]
+
+
+def _refuse_twice(terms: list[str]) -> None:
+    twice = [term for term in dict.fromkeys(terms) if terms.count(term) > 1]
+    if twice:
+        effect, group = twice[0].rsplit("|", 1)
+        raise FormulaError(
+            f"the effect {twice[0]!r} stands in two terms: write (1 + x | {group}) for effects "
+            f"that are correlated, (1 | {group}) + (0 + x | {group}) for independent ones; an "
+            f"intercept is in every bracket that has no 0"
+            + ("" if effect == "1" else f", and {effect} in one alone")
+        )
+
+
+def _bars(node: Any) -> Iterator[Any]:
+    """Every ``effects | groups`` of a parse tree, from left to right."""
+    if type(node).__name__ == "Binary" and node.operator.kind == "PIPE":
+        yield node
+        return
+    for name in ("expression", "left", "right"):
+        child = getattr(node, name, None)
+        if type(child).__name__ in ("Binary", "Grouping", "Unary"):
+            yield from _bars(child)
 
 
 def predictors(description: Any) -> set[str]:

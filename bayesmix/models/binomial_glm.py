@@ -47,7 +47,9 @@ class BinomialGLM(HasPyMC, HasGroups):
         ``p(successes, trials) ~ ...`` for counts, ``y ~ ...`` for a column of 0/1, True/False or
         two labels (``y['yes'] ~ ...`` names the success). ``~ sex`` pools completely,
         ``~ 0 + edu + sex`` not at all, ``~ sex + (1 | edu)`` partially; ``(sex | edu)`` lets the
-        slope vary too. All effects of one grouping factor are correlated.
+        slope vary too. Effects in one pair of brackets are correlated; ``(1 | edu) + (0 + sex |
+        edu)``, or ``(sex || edu)`` for short, are independent, with ``sigma_edu`` of the first and
+        ``sigma_edu.1`` of the second. What a formula may call: ``docs/trust.md``.
     priors
         By name of the term (``sex``, ``sigma_edu``, ``corr_edu``) or of the kind: ``Intercept``,
         ``slope``, ``sigma``, ``corr``; a prior given so is on the parameter as it is reported, in
@@ -255,7 +257,7 @@ class BinomialGLM(HasPyMC, HasGroups):
         """Effects of groups never seen, drawn from the population of groups."""
         completed = dict(params)
         for factor in design.state.matrices.factors:
-            n_new = len(design.coords[f"{factor.name}_group"]) - len(factor.levels)
+            n_new = len(design.coords[factor.dims[0]]) - len(factor.levels)
             if n_new:
                 sigma, corr = factor.spread(params)
                 new = groups.draw(rng, sigma, corr, n_new)

@@ -220,3 +220,9 @@ def test_nothing_is_dropped_in_silence(rhs: str) -> None:
     """What follows a complete formula, or has no meaning in one, is an error."""
     with pytest.raises(FormulaError):
         formula.evaluate(rhs, people().assign(y=1.0))
+
+
+def test_scale_divides_by_the_sd_over_n() -> None:
+    """``scale`` has the standard deviation over n, as docs/trust.md says; R has it over n - 1."""
+    column = formula.evaluate("0 + scale(age)", people()).common[:, 0]
+    np.testing.assert_allclose([column.mean(), column.std()], [0, 1], atol=1e-12)

@@ -103,11 +103,59 @@ def test_group_effects() -> None:
     np.testing.assert_array_equal(found.effects["edu"], np.column_stack([np.ones(8), people().sex]))
 
 
-def test_effects_of_one_factor_are_gathered() -> None:
-    """Terms of one grouping factor make one block, wherever they stand; others are apart."""
+def test_brackets_are_independent() -> None:
+    """Each bracket is a block of its own; the second of a grouping is called as lme4 calls it."""
     found = matrices("(1 | edu) + (1 | region) + (0 + age | edu)")
-    assert [factor.name for factor in found.factors] == ["edu", "region"]
-    assert found.factors[0].effects == ("Intercept", "age")
+    assert [factor.name for factor in found.factors] == ["edu", "region", "edu.1"]
+    first, _, second = found.factors
+    assert (first.effects, second.effects) == (("Intercept",), ("age",))
+    assert (first.deviation("Intercept"), second.deviation("age")) == ("1|edu", "age|edu")
+    assert first.dims[0] == second.dims[0] == "edu_group"
+    assert first.levels == second.levels
+    np.testing.assert_array_equal(found.effects["edu.1"][:, 0], people().age)
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("(age || edu)", "(1 | edu) + (0 + age | edu)"),
+        ("(age + sex || edu)", "(1 | edu) + (0 + age | edu) + (0 + sex | edu)"),
+        ("(0 + age + sex || edu)", "(0 + age | edu) + (0 + sex | edu)"),
+        ("(region || edu)", "(1 | edu) + (0 + region | edu)"),
+        ("sex + (age || edu + region)", "sex + (age || edu) + (age || region)"),
+    ],
+)
+def test_two_bars_are_short_for_brackets(short: str, long: str) -> None:
+    """``(x || g)`` means (1 | g) + (0 + x | g), as in lme4."""
+    one, other = matrices(short), matrices(long)
+    assert {f.terms: f.effects for f in one.factors} == {f.terms: f.effects for f in other.factors}
+    by_terms = {factor.terms: other.effects[factor.name] for factor in other.factors}
+    for factor in one.factors:
+        np.testing.assert_array_equal(one.effects[factor.name], by_terms[factor.terms])
+
+
+@pytest.mark.parametrize(
+    ("rhs", "effects"),
+    [
+        ("(region | edu)", ["Intercept", "region[south]", "region[west]"]),
+        ("(0 + region | edu)", ["region[north]", "region[south]", "region[west]"]),
+        ("(1 | edu) + (0 + region | edu)", ["region[north]", "region[south]", "region[west]"]),
+        (
+            "(0 + region | edu + sex) + (1 | sex)",
+            ["region[north]", "region[south]", "region[west]"],
+        ),
+    ],
+)
+def test_categories_of_a_bracket(rhs: str, effects: list[str]) -> None:
+    """A category lacks its first level only beside an intercept in the same brackets."""
+    assert effects in [list(factor.effects) for factor in matrices(rhs).factors]
+
+
+def test_a_grouping_may_have_the_name_of_a_block() -> None:
+    """A column called edu.1 keeps its name; the second block of edu takes the next number."""
+    data = people().assign(**{"edu.1": list("aabbccdd")})
+    found = matrices("(1 | edu) + (0 + age | edu) + (1 | edu.1)", data)
+    assert [factor.name for factor in found.factors] == ["edu", "edu.2", "edu.1"]
 
 
 def test_crossed_groups_are_joined_by_a_colon() -> None:
@@ -188,6 +236,8 @@ RIGHT = (
     "bs(age, df=4)",
     "np.log(age) + I(age / 10) + offset(age)",
     "age + (age + region | edu) + (1 | region)",
+    "log(age) + (age + region || edu)",
+    "cr(age, df=4) + tp(sex + age, df=5)",
 )
 
 

@@ -54,6 +54,8 @@ def contraception() -> pd.DataFrame:
             [0.1840, 0.8911],
         ),
         ("y ~ trt + late + (1 | ID)", bacteria, -96.13072, [1.2423]),
+        ("y ~ late + (1 | ID) + (0 + late | ID)", bacteria, -98.24801, [1.3632, 0.4224]),
+        ("y ~ late + (late || ID)", bacteria, -98.24801, [1.3632, 0.4224]),
         (
             "use ~ age + I(age**2) + urban + livch + (urban | district)",
             contraception,
@@ -80,7 +82,7 @@ def contraception() -> pd.DataFrame:
         ),
     ],
     ids=[
-        *("cbpp", "cbpp by row", "bacteria", "correlated slopes"),
+        *("cbpp", "cbpp by row", "bacteria", "independent", "two bars", "correlated slopes"),
         *("nested", "crossed", "1,756 groups"),
     ],
 )
