@@ -249,6 +249,22 @@ class Factorised:
         parts[pattern.pivot] = top.reshape(*top.shape[:2], *trailing)
         return parts
 
+    def spread(self, noise: list[Array]) -> list[Array]:
+        """M^-T e for H = M M': independent standard noise becomes noise of covariance H^-1."""
+        parts, pattern = list(noise), self.pattern
+        top = noise[pattern.pivot]
+        if self.schur is not None:
+            from scipy.linalg import solve_triangular
+
+            flat = np.concatenate([noise[f].ravel() for f in pattern.rest])
+            rest = solve_triangular(self.schur, flat, lower=True, trans=1, check_finite=False)
+            top = top - (self.coupling @ rest).reshape(top.shape)
+            for f in pattern.rest:
+                part = rest[pattern.starts[f] : pattern.starts[f] + pattern.effects[f].size]
+                parts[f] = part.reshape(noise[f].shape)
+        parts[pattern.pivot] = (self.lower.transpose(0, 2, 1) @ top[..., None])[..., 0]
+        return parts
+
     def log_det(self) -> float:
         """log det H."""
         total = -2 * np.log(np.diagonal(self.lower, axis1=1, axis2=2)).sum()

@@ -169,7 +169,7 @@ class Marginal:
         if pull is not None:
             right = [one + other for one, other in zip(right, pull, strict=True)]
         adjoint = at.curvature.solve(right)
-        shift = bent - weight * self._along(at.rows, adjoint)
+        shift = bent - weight * self.along(at.rows, adjoint)
         gradient = [self.data.common.T @ (score + shift)]
         by_factor = []
         for g, z, v, k, m in zip(self.groupings, at.modes, adjoint, leverage, moved, strict=True):
@@ -190,7 +190,7 @@ class Marginal:
         rows = [g.columns @ t for g, t in zip(self.groupings, self.factors(point), strict=True)]
         if self.solver is None:
             return Mode([], [], fixed, fixed, self.outcome.read(fixed), None)
-        at = self._with(rows, fixed, self._predicted(rows, fixed))
+        at = self.placed(rows, fixed, self._predicted(rows, fixed))
         for _ in range(MODE_STEPS):
             curvature = self.solver.factorise(rows, at.reading.weight)
             slope = [
@@ -213,7 +213,7 @@ class Marginal:
         if last is None or last.curvature is None:
             return [np.zeros((g.n_groups, g.n_effects)) for g in self.groupings]
         change = [new - old for new, old in zip(rows, last.rows, strict=True)]
-        pushed = last.reading.weight * (fixed - last.fixed + self._along(change, last.modes))
+        pushed = last.reading.weight * (fixed - last.fixed + self.along(change, last.modes))
         right = [
             g.gathered(c * last.reading.score[:, None] - r * pushed[:, None])
             for g, c, r in zip(self.groupings, change, last.rows, strict=True)
@@ -222,8 +222,23 @@ class Marginal:
         far = max(float(np.abs(s).max()) for s in step) > FAR
         return last.modes if far else [z + s for z, s in zip(last.modes, step, strict=True)]
 
-    def _with(self, rows: list[Array], fixed: Array, modes: list[Array]) -> Mode:
-        logits = fixed + self._along(rows, modes)
+    def held_slope(self, score: Array, modes: list[Array], own: int, moved: Array) -> Array:
+        """Gradient by the parameters with the effects held, from those by the logits.
+
+        ``moved`` is the derivative by each row's coefficients of the grouping ``own``, whose
+        effects are not one value; those of the others are ``modes``.
+        """
+        gradient = [self.data.common.T @ score]
+        by_factor = [
+            g.columns.T @ (moved if f == own else score[:, None] * z[g.index])
+            for f, (g, z) in enumerate(zip(self.groupings, modes, strict=True))
+        ]
+        gradient.append(np.array([by_factor[where][a, b] for where, a, b in self.entries]))
+        return np.concatenate(gradient)
+
+    def placed(self, rows: list[Array], fixed: Array, modes: list[Array]) -> Mode:
+        """The outcomes at given effects, which need not be the mode."""
+        logits = fixed + self.along(rows, modes)
         return Mode(modes, rows, fixed, logits, self.outcome.read(logits), None)
 
     def _moved(self, at: Mode, step: list[Array]) -> Mode:
@@ -231,12 +246,12 @@ class Marginal:
         size, least = 1.0, at.joint - 1e-12 * (1 + abs(at.joint))
         while True:
             trial = [z + size * s for z, s in zip(at.modes, step, strict=True)]
-            found = self._with(at.rows, at.fixed, trial)
+            found = self.placed(at.rows, at.fixed, trial)
             if found.joint >= least or size < 1e-8:
                 return found
             size /= 2
 
-    def _along(self, rows: list[Array], modes: list[Array]) -> Array:
+    def along(self, rows: list[Array], modes: list[Array]) -> Array:
         """The share of the groups in each row's logit."""
         total = np.zeros(len(self.data.offset))
         for g, row, z in zip(self.groupings, rows, modes, strict=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks.approximation import Accuracy, accuracy
 from bayesmix.blocks.marginal import Marginal
 from bayesmix.blocks.optimum import Climb, Objective, best_of, climb
 from bayesmix.errors import NotConverged
@@ -34,6 +35,12 @@ _DIFFERENCE = 1e-3
 
 _LEAST_CURVATURE = 1e-2
 """Curvature by a spread, in nats a squared logit, below which a direction counts as flat."""
+
+_ARTEFACT_NATS, _SMALL_START = 1.0, 0.1
+"""Nats by which Laplace's value may be too high before another ascent starts at small spreads."""
+
+_APART = 0.05
+"""Nats between two ends that are not one."""
 
 _THREADED = 1000
 """Size of a dense factor from which on threads of BLAS pay."""
@@ -59,6 +66,8 @@ class Summit:
         not determine the parameters.
     edges
         True for entries of T that are zero.
+    accuracy
+        How far the likelihood's approximation is off there; None where nothing is approximated.
     """
 
     point: Array
@@ -66,19 +75,30 @@ class Summit:
     values: Array
     covariance: Array
     edges: Array
+    accuracy: Accuracy | None
+
+
+@dataclass(frozen=True)
+class Climbing:
+    """How an ascent is made: number of starts, steps and tolerance of each, what to do without."""
+
+    restarts: int
+    max_iter: int
+    tolerance: float
+    advice: str
 
 
 def highest(
     objective: Marginal,
+    climbing: Climbing,
     generator: np.random.Generator,
-    *,
-    restarts: int,
-    max_iter: int,
-    tolerance: float,
-    advice: str,
     report: Callable[[float], None],
 ) -> Summit:
     """Climb from several starts, the first at spreads of one logit, and keep the best.
+
+    The best is the end with the highest likelihood by the better approximation of
+    :func:`bayesmix.blocks.approximation.accuracy`: where Laplace's is at its worst, it can be
+    many nats too high.
 
     Raises
     ------
@@ -86,7 +106,23 @@ def highest(
         No start reached a maximum.
     """
     with _threads(objective):
-        return _climbed(objective, generator, restarts, max_iter, tolerance, advice, report)
+        frame = _Frame.around(objective, _first_start(objective))
+        starts = [np.zeros(frame.directions.shape[1])]
+        starts += [_moved(objective, frame, generator) for _ in range(climbing.restarts - 1)]
+        climbs = [
+            _ascent(frame, start, climbing, i, lambda done, i=i: report((i + done) / len(starts)))
+            for i, start in enumerate(starts)
+        ]
+        ends = _ends(objective, frame, climbs, climbing, generator)
+        best, found = max(ends, key=_standing)
+        if best.slope > climbing.tolerance:
+            best = _ascent(frame, best.point, climbing, 0, lambda _: None)
+        best_of([best], climbing.advice)
+        point, edges = _snapped(objective, frame.point(best.point), best.value)
+        covariance = _covariance(objective, frame, point, edges)
+    wrong = [end for end in ends if end[0].value > best.value + _APART]
+    values = np.array([_corrected(one, wrong) for one in climbs])
+    return Summit(point, best, values, covariance, edges, found)
 
 
 def _threads(objective: Marginal) -> Any:
@@ -97,30 +133,61 @@ def _threads(objective: Marginal) -> Any:
     return threadpool_limits(1 if small else None, user_api="blas")
 
 
-def _climbed(
+def _ascent(
+    frame: _Frame, start: Array, climbing: Climbing, i: int, tell: Callable[[float], None]
+) -> Climb:
+    """The first to its end, the others until it is clear where they lead."""
+    tolerance = climbing.tolerance if i == 0 else max(climbing.tolerance, _ROUGH)
+    watched = _watched(frame, tell)
+    return climb(watched, start, max_iter=climbing.max_iter, tolerance=tolerance)
+
+
+_End = tuple[Climb, Accuracy | None]
+
+
+def _ends(
     objective: Marginal,
+    frame: _Frame,
+    climbs: list[Climb],
+    climbing: Climbing,
     generator: np.random.Generator,
-    restarts: int,
-    max_iter: int,
-    tolerance: float,
-    advice: str,
-    report: Callable[[float], None],
-) -> Summit:
-    frame = _Frame.around(objective, _first_start(objective))
-    climbs: list[Climb] = []
-    for i in range(restarts):
-        at = np.zeros(frame.directions.shape[1]) if i == 0 else _moved(objective, frame, generator)
-        watched = _watched(frame, lambda done, i=i: report((i + done) / (restarts + 1)))
-        rough = tolerance if i == 0 else max(tolerance, _ROUGH)
-        climbs.append(climb(watched, at, max_iter=max_iter, tolerance=rough))
-    best = max(climbs, key=lambda one: one.value)
-    if best.slope > tolerance and best is not climbs[0]:
-        best = climb(frame, best.point, max_iter=max_iter, tolerance=tolerance)
-    best_of([best], advice)
-    point, edges = _snapped(objective, frame.point(best.point), best.value)
-    report(restarts / (restarts + 1))
-    covariance = _covariance(objective, frame, point, edges)
-    return Summit(point, best, np.array([one.value for one in climbs]), covariance, edges)
+) -> list[_End]:
+    """Where the ascents lead that may be the best, and how far off the objective is there."""
+    seed = generator.integers(2**32)
+
+    def judged(one: Climb) -> _End:
+        # the same draws for each, so that ends are compared and not draws
+        return one, accuracy(objective, frame.point(one.point), np.random.default_rng(seed))
+
+    first = judged(max(climbs, key=lambda one: one.value))
+    if first[1] is None:
+        return [first]
+    if first[1].error < -_ARTEFACT_NATS:
+        small = frame.origin.copy()
+        small[objective.n_common :] *= _SMALL_START
+        start = frame.coordinates(_joint_mode(objective, small))
+        climbs = [*climbs, _ascent(frame, start, climbing, 0, lambda _: None)]
+    return [first, *(judged(one) for one in _distinct(climbs) if one is not first[0])]
+
+
+def _standing(end: _End) -> float:
+    """What an end's value is worth: by the better approximation, as far as that is sure."""
+    return end[0].value + (end[1].floor if end[1] else 0.0)
+
+
+def _corrected(one: Climb, wrong: list[_End]) -> float:
+    """An ascent's value, by the better approximation where the objective led it too high."""
+    errors = [end[1].error for end in wrong if end[1] and abs(end[0].value - one.value) <= _APART]
+    return one.value + errors[0] if errors else one.value
+
+
+def _distinct(climbs: list[Climb]) -> list[Climb]:
+    """The highest of the ends that are one, from the highest down."""
+    kept: list[Climb] = []
+    for one in sorted(climbs, key=lambda one: -one.value):
+        if np.isfinite(one.value) and all(k.value - one.value > _APART for k in kept):
+            kept.append(one)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from bayesmix import rng as random
 from bayesmix.blocks.marginal import Marginal
-from bayesmix.blocks.marginal_climb import Summit, highest
+from bayesmix.blocks.marginal_climb import Climbing, Summit, highest
 from bayesmix.blocks.optimum import jacobian
+from bayesmix.blocks.quadrature import Quadrature
 from bayesmix.protocols import Array, Design, HasGroups, Posterior, Report
+
+_DIMS = {"log_likelihood": ("iteration",), "restart_log_likelihood": ("restart",)}
 
 MAX_CORRELATION = 0.999
 """A correlation nearer to one has no standard error: the likelihood ends there."""
 
 
-@dataclass(frozen=True)
-class Climbing:
-    """What a method's fields say about the ascent."""
-
-    restarts: int
-    max_iter: int
-    tolerance: float
-    advice: str
-
-
 def fit_groups(
-    climbing: Climbing, model: HasGroups, design: Design, seed: int, progress: Report
+    climbing: Climbing,
+    n_quadrature: int,
+    model: HasGroups,
+    design: Design,
+    seed: int,
+    progress: Report,
 ) -> Posterior:
-    """Maximise the marginal likelihood; standard errors from the observed information."""
-    marginal = Marginal(model.grouped(design))
-    summit = highest(
-        marginal,
-        random.stream(seed, "init"),
-        restarts=climbing.restarts,
-        max_iter=climbing.max_iter,
-        tolerance=climbing.tolerance,
-        advice=climbing.advice,
-        report=lambda share: progress("maximise", share),
-    )
+    """Maximise the marginal likelihood; standard errors from the observed information.
+
+    Raises
+    ------
+    SpecError
+        More than one node of quadrature, and not one grouping factor.
+    """
+    data = model.grouped(design)
+    marginal = Marginal(data) if n_quadrature == 1 else Quadrature(data, n_quadrature)
+    generator = random.stream(seed, "init")
+    summit = highest(marginal, climbing, generator, lambda share: progress("maximise", share))
     params = model.population(marginal, summit.point, design)
-    errors = _standard_errors(marginal, summit, model, design)
+    errors, moves = _standard_errors(marginal, summit, model, design)
     modes, conditional = model.deviations(marginal, summit.point, design)
     progress("maximise", 1.0)
     best = summit.climb
@@ -50,14 +48,23 @@ def fit_groups(
         "restart_log_likelihood": summit.values,
         "gradient_norm": np.array(best.slope),
     }
-    dims = {
-        "log_likelihood": ("iteration",),
-        "restart_log_likelihood": ("restart",),
-        "gradient_norm": (),
+    attrs: dict[str, Any] = {
+        "engine": "point",
+        "objective": "log_likelihood",
+        "n_parameters": len(summit.point),
     }
-    attrs = {"engine": "point", "objective": "log_likelihood", "n_parameters": len(summit.point)}
     attrs["converged"] = int(best.slope <= climbing.tolerance)
     errors = errors | conditional
+    if summit.accuracy is not None:
+        stats |= {
+            "approximation_error": np.array(summit.accuracy.error),
+            "approximation_uncertainty": np.array(summit.accuracy.uncertainty),
+            "approximation_shift": np.array(max(moves.values(), default=0.0)),
+        }
+        attrs["approximation"] = summit.accuracy.how
+        attrs["approximation_where"] = max(moves, key=lambda label: moves[label], default="")
+        attrs["n_quadrature"] = n_quadrature
+    dims = {name: _DIMS.get(name, ()) for name in stats}
     found = params | modes
     params = {name: found[name] for name in model.dims(design)}
     return Posterior(params, stats, dims, sampled=False, errors=errors, attrs=attrs)
@@ -65,8 +72,12 @@ def fit_groups(
 
 def _standard_errors(
     marginal: Marginal, summit: Summit, model: HasGroups, design: Design
-) -> dict[str, Array]:
-    """Delta method; NaN for a spread of zero and a correlation of one, which end the likelihood."""
+) -> tuple[dict[str, Array], dict[str, float]]:
+    """Delta method; NaN for a spread of zero and a correlation of one, which end the likelihood.
+
+    Also, by label, how many standard errors each parameter would move by a Newton step on the
+    better approximation of the likelihood, where there is one.
+    """
     reported = model.population(marginal, summit.point, design)
 
     def flat(point: Array) -> Array:
@@ -75,13 +86,34 @@ def _standard_errors(
 
     slopes = jacobian(flat, summit.point)
     variance = np.einsum("ij,jk,ik->i", slopes, summit.covariance, slopes)
-    errors, position = {}, 0
+    slope = np.zeros(len(summit.point)) if summit.accuracy is None else summit.accuracy.slope
+    step = slopes @ (summit.covariance @ slope)
+    errors: dict[str, Array] = {}
+    moves: dict[str, float] = {}
+    position = 0
     for name, value in reported.items():
-        one = np.sqrt(np.maximum(variance[position : position + np.size(value)], 0.0))
-        one = one.reshape(np.shape(value))
-        position += np.size(value)
-        errors[name] = np.where(_on_edge(name, value), np.nan, one)
-    return errors
+        here = slice(position, position + np.size(value))
+        error = np.sqrt(np.maximum(variance[here], 0.0)).reshape(np.shape(value))
+        error = np.where(_on_edge(name, value), np.nan, error)
+        errors[name] = error
+        moves |= _moves(name, step[here], error.ravel(), model, design)
+        position = here.stop
+    return errors, moves
+
+
+def _moves(
+    name: str, step: Array, error: Array, model: HasGroups, design: Design
+) -> dict[str, float]:
+    """Moves in standard errors by label; a correlation's are told by its spreads."""
+    if name.startswith("corr_"):
+        return {}
+    levels = [design.coords[dim] for dim in model.dims(design)[name]]
+    labels = [f"{name}[{level}]" for level in levels[0]] if levels else [name]
+    return {
+        label: abs(float(s / e))
+        for label, s, e in zip(labels, step, error, strict=True)
+        if np.isfinite(e) and e > 0
+    }
 
 
 def _on_edge(name: str, value: Array) -> Array:

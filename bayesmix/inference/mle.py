@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayesmix import rng as random
+from bayesmix.blocks.marginal_climb import Climbing
 from bayesmix.blocks.optimum import Climb, best_of, climb, curvature, jacobian
 from bayesmix.errors import SpecError
-from bayesmix.inference.grouped import Climbing, fit_groups
+from bayesmix.inference.grouped import fit_groups
 from bayesmix.inference.training import Recipe, fit_network
 from bayesmix.protocols import (
     Array,
@@ -33,7 +34,7 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class MLE(Method):
-    r"""Maximum likelihood; with group effects, of the Laplace-approximated marginal likelihood.
+    r"""Maximum likelihood; with group effects, of the marginal likelihood, by Laplace or quadrature.
 
     Quasi-Newton steps on exact gradients in float64, from several starts; the best is kept and all
     are reported in ``fit_stats``. Standard errors come from the inverse observed information, and
@@ -49,6 +50,9 @@ class MLE(Method):
     tolerance
         Largest gradient entry of the objective, in log-likelihood units (with group effects: in
         these a standard error), that counts as converged.
+    n_quadrature
+        Nodes of adaptive Gauss-Hermite quadrature for each effect of a group; 1 is the Laplace
+        approximation. More are for one grouping factor; ``diagnose()`` says where they are needed.
     optimizer
         Of networks: :class:`bayesmix.LBFGS` or :class:`bayesmix.Adam`; ``"auto"`` takes the first
         up to 50,000 rows. Networks are trained on standard units, which their parameters are freed
@@ -68,6 +72,7 @@ class MLE(Method):
     restarts: int = 3
     max_iter: int = 500
     tolerance: float = 1e-5
+    n_quadrature: int = 1
     optimizer: Any = "auto"
     device: str = "auto"
     checkpoint: str | None = None
@@ -77,6 +82,7 @@ class MLE(Method):
     def __post_init__(self) -> None:
         check_count("MLE", "restarts", self.restarts)
         check_count("MLE", "max_iter", self.max_iter)
+        check_count("MLE", "n_quadrature", self.n_quadrature)
         tolerance = check_number("MLE", "tolerance", self.tolerance, low=0, strict=True)
         object.__setattr__(self, "tolerance", tolerance)
         _ = self.recipe
@@ -97,7 +103,12 @@ class MLE(Method):
             )
         if isinstance(model, HasGroups):
             climbing = Climbing(self.restarts, self.max_iter, self.tolerance, ADVICE)
-            return fit_groups(climbing, model, design, seed, progress)
+            return fit_groups(climbing, self.n_quadrature, model, design, seed, progress)
+        if self.n_quadrature != 1:
+            raise SpecError(
+                "MLE: n_quadrature is for models with group effects; "
+                f"{type(model).__name__} has none"
+            )
         generator = random.stream(seed, "init")
         objective = _Objective(model.torch_module(design))
         starts = [objective.start(generator, first=i == 0) for i in range(self.restarts)]
