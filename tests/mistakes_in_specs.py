@@ -184,6 +184,7 @@ for method, field, low, value in (
     (bm.Laplace, "restarts", 1, 0),
     (bm.MAP, "max_iter", 1, 0),
     (bm.MLE, "restarts", 1, -1),
+    (bm.MLE, "n_quadrature", 1, 0),
 ):
     row(
         f"{method.__name__}({field}={value!r})",
@@ -270,4 +271,31 @@ row(
     DataError,
     "do not fit int32: the largest is 8589934592",
     fit("p(high, total) ~ sex", table(total=2**33), method="laplace"),
+)
+for what, words, formula, method in (
+    (
+        "two grouping factors",
+        "n_quadrature=5 is for one grouping factor, and this formula has 2; leave n_quadrature at 1",
+        "p(high, total) ~ age + (1 | edu) + (1 | party)",
+        bm.MLE(n_quadrature=5),
+    ),
+    (
+        "no groups",
+        "n_quadrature=5 is for one grouping factor, and this formula has 0",
+        "p(high, total) ~ age",
+        bm.MLE(n_quadrature=5),
+    ),
+    (
+        "too many nodes",
+        "n_quadrature=50 for 2 effects of a group makes 2500 nodes, above 2000; use at most 44",
+        "p(high, total) ~ age + (age | edu)",
+        bm.MLE(n_quadrature=50),
+    ),
+):
+    row(f"quadrature: {what}", SpecError, words, fit(formula, method=method))
+row(
+    "quadrature of a network",
+    SpecError,
+    "MLE: n_quadrature=3 is for models with group effects; MDN has none",
+    lambda folder: bm.fit(bm.MDN("high ~ age"), TABLE, method=bm.MLE(n_quadrature=3), cache=folder),
 )

@@ -89,15 +89,13 @@ def _by_weights(marginal: Marginal, point: Array, generator: np.random.Generator
     at, curvature, centre = inner.at, inner.curvature, inner.centre()
     values, slopes = [], []
     affordable = _READS // (len(marginal.data.offset) * len(inner.grid))
-    for _ in range(min(DRAWS, max(_LEAST_DRAWS, affordable)) // 2):
-        noise = [generator.normal(size=z.shape) for z in centre]
-        noise[inner.pivot][:] = 0.0
-        squares = sum(float((e**2).sum()) for e in noise)
-        moves = curvature.spread(noise)
+    count = min(DRAWS, max(_LEAST_DRAWS, affordable)) // 2
+    for noise in _standard(generator, count, curvature.schur.shape[0]):
+        moves = curvature.spread(inner.parts(noise))
         for sign in (1.0, -1.0):
             modes = [z + sign * m for z, m in zip(centre, moves, strict=True)]
             value, score, moved = inner(modes)
-            values.append(value + 0.5 * squares)
+            values.append(value + 0.5 * float((noise**2).sum()))
             slopes.append(marginal.held_slope(score, modes, inner.pivot, moved))
     ratio = np.array(values) - (at.joint - 0.5 * curvature.log_det())
     ratio -= float(np.log(np.diagonal(curvature.schur)).sum())
@@ -110,6 +108,17 @@ def _by_weights(marginal: Marginal, point: Array, generator: np.random.Generator
     return Accuracy("importance", error, uncertainty, weight @ np.array(slopes))
 
 
+def _standard(generator: np.random.Generator, count: int, size: int) -> Array:
+    """Standard noise (draw, size), to be used with both signs, of unit variance as it is drawn.
+
+    Means of quadratic functions are then those of the Gaussian itself, and gradients nearly so.
+    """
+    noise = generator.normal(size=(count, size))
+    if count < 2 * size:
+        return noise / np.sqrt((noise**2).mean(axis=0))
+    return np.linalg.solve(np.linalg.cholesky(noise.T @ noise / count), noise.T).T
+
+
 class _Inner:
     """The joint density with the largest factor integrated out, given the others' effects."""
 
@@ -119,6 +128,17 @@ class _Inner:
         self.curvature: Any = self.at.curvature
         q = marginal.groupings[self.pivot].n_effects
         self.grid, self.log_weights = nodes(_INNER_NODES.get(q, 2), q)
+
+    def parts(self, noise: Array) -> list[Array]:
+        """Noise of the others as one array a factor, none for the largest."""
+        solver: Any = self.marginal.solver
+        shapes = [(g.n_groups, g.n_effects) for g in self.marginal.groupings]
+        return [
+            np.zeros(shape)
+            if f == self.pivot
+            else noise[solver.starts[f] : solver.starts[f] + np.prod(shape)].reshape(shape)
+            for f, shape in enumerate(shapes)
+        ]
 
     def centre(self) -> list[Array]:
         """Where the others' density is highest once the largest factor is integrated out."""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from bayesmix.blocks.formula import Matrices
 from bayesmix.blocks.group_curvature import Effects
 from bayesmix.blocks.grouped_logit import GroupedLogit
+from bayesmix.blocks.separation import require_maximum
 from bayesmix.protocols import Array, Design
 
 
 def grouped_logit(design: Design, matrices: Matrices) -> GroupedLogit:
-    """The data of a binomial design, for :class:`bayesmix.blocks.marginal.Marginal`."""
+    """The data of a binomial design, for :class:`bayesmix.blocks.marginal.Marginal`.
+
+    Raises
+    ------
+    DataError
+        Some columns are combinations of others, or separate the outcomes perfectly.
+    """
     arrays = design.arrays
+    require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
     offset = np.zeros(design.n_obs) + arrays.get("offset", 0.0)
     effects = [
         Effects(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
@@ -49,3 +58,27 @@ def deviations(
             modes[factor.deviation(effect)] = mode[:, j]
             errors[factor.deviation(effect)] = error[:, j]
     return modes, errors
+
+
+def from_torch(matrices: Matrices, module: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+    """What a :class:`bayesmix.blocks.nets.MixedModel` says, under the same names."""
+    common = module.beta.detach().numpy().copy()
+    spreads = [tuple(part.detach().numpy() for part in e.spread()) for e in module.effects]
+    modes, errors = deviations(matrices, module.conditional())
+    return population(matrices, common, spreads) | modes, errors
+
+
+def notes(design: Design, matrices: Matrices) -> list[str]:
+    """What group effects cannot tell, whatever the method."""
+    trials = design.arrays.get("trials")
+    found: list[str] = []
+    for factor in matrices.factors:
+        index = design.arrays[f"index_{factor.name}"]
+        if trials is None or np.bincount(index, trials).max() > 1:
+            continue
+        found.append(
+            f"{factor.name!r} has one row a group, and that row one trial: the spread cannot be "
+            "learnt from 0/1 outcomes, it only rescales the other effects; drop the term "
+            f"(... | {factor.name})."
+        )
+    return found

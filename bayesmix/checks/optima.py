@@ -19,6 +19,8 @@ TREND_ERRORS, TREND_NATS, TREND_BATCHES = 3.0, 0.1, 10
 MAX_GRADIENT = 1e-2
 MIN_SIGMA, MAX_CORRELATION = 1e-4, 0.999
 RESTART_NATS = 0.01
+MAX_SHIFT = 1.0
+"""Standard errors by which an approximation may move an estimate before intervals miss it."""
 
 
 def check_draws(tree: xr.DataTree) -> Finding:
@@ -210,6 +212,34 @@ def _edges(sizes: dict[str, float]) -> list[str]:
     return zero + one
 
 
+def check_approximation(tree: xr.DataTree) -> Finding | None:
+    """How far is the likelihood that was maximised from the one that the model states?"""
+    stats = _fit_stats(tree)
+    if "approximation_error" not in stats:
+        return None
+    error, sure, shift = (
+        float(stats[f"approximation_{name}"]) for name in ("error", "uncertainty", "shift")
+    )
+    where = str(tree.attrs.get("approximation_where", ""))
+    laplace = int(tree.attrs.get("n_quadrature", 1)) == 1
+    by_nodes = tree.attrs.get("approximation") == "quadrature"
+    way = "by quadrature with more nodes" if by_nodes else "by weighted draws"
+    what = "The Laplace approximation" if laplace else "The quadrature"
+    size = f"{-error:+.2g} nats off" if abs(error) >= 0.005 else "right to 0.01 nats"
+    start = f"{what} of the likelihood is {size} ({way})"
+    better = "Use MLE(n_quadrature=25)" if by_nodes and laplace else "Fit by method='nuts'"
+    if not math.isfinite(sure):
+        message = f"{start}, and how far estimates would move is not known. {better} to see."
+        return Finding("approximation", "warn", shift, MAX_SHIFT, where, message)
+    moved = f"a better one would move {where} by {shift:.2f} standard errors"
+    if shift <= MAX_SHIFT / 2:
+        message = f"{start}; {moved}, and others by less."
+        return Finding("approximation", "pass", shift, MAX_SHIFT, where, message)
+    message = f"{start}; {moved} or so. {better}."
+    level = "warn" if shift <= MAX_SHIFT else "fail"
+    return Finding("approximation", level, shift, MAX_SHIFT, where, message)
+
+
 def check_errors(tree: xr.DataTree) -> Finding | None:
     """Do the data determine every parameter?"""
     if "standard_error" not in tree.children:
@@ -236,6 +266,7 @@ OPTIMUM_CHECKS = (
     check_gradient,
     check_restarts,
     check_singular,
+    check_approximation,
     check_errors,
 )
 

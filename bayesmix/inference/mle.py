@@ -34,7 +34,7 @@ ADVICE = (
 
 @dataclass(frozen=True)
 class MLE(Method):
-    r"""Maximum likelihood; with group effects, of the marginal likelihood, by Laplace or quadrature.
+    r"""Maximum likelihood; with group effects, of the likelihood that integrates them out.
 
     Quasi-Newton steps on exact gradients in float64, from several starts; the best is kept and all
     are reported in ``fit_stats``. Standard errors come from the inverse observed information, and
@@ -94,6 +94,11 @@ class MLE(Method):
 
     def run(self, model: HasTorch, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Maximise from every start and keep the best."""
+        if self.n_quadrature != 1 and not isinstance(model, HasGroups):
+            raise SpecError(
+                f"MLE: n_quadrature={self.n_quadrature} is for models with group effects; "
+                f"{type(model).__name__} has none"
+            )
         if isinstance(model, HasNetwork):
             return fit_network(self.recipe, model, design, seed, progress)
         if (self.optimizer, self.device, self.checkpoint) != ("auto", "auto", None):
@@ -104,11 +109,6 @@ class MLE(Method):
         if isinstance(model, HasGroups):
             climbing = Climbing(self.restarts, self.max_iter, self.tolerance, ADVICE)
             return fit_groups(climbing, self.n_quadrature, model, design, seed, progress)
-        if self.n_quadrature != 1:
-            raise SpecError(
-                "MLE: n_quadrature is for models with group effects; "
-                f"{type(model).__name__} has none"
-            )
         generator = random.stream(seed, "init")
         objective = _Objective(model.torch_module(design))
         starts = [objective.start(generator, first=i == 0) for i in range(self.restarts)]

@@ -16,7 +16,6 @@ from bayesmix.blocks import graph, grouped_fit, groups
 from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
-from bayesmix.blocks.separation import require_maximum
 from bayesmix.errors import FormulaError, SpecError, listed
 from bayesmix.priors import check_effect_prior
 from bayesmix.protocols import DATA, Array, Design, HasGroups, HasPyMC, Params
@@ -301,10 +300,11 @@ class BinomialGLM(HasPyMC, HasGroups):
             pm.Binomial(design.target, logit_p=eta, **counts)
         return model
 
+    def notes(self, design: Design) -> list[str]:
+        return grouped_fit.notes(design, design.state.matrices)
+
     def grouped(self, data: Any) -> Any:
         design = self.design(data)
-        arrays = design.arrays
-        require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
         return grouped_fit.grouped_logit(design, design.state.matrices)
 
     def population(self, marginal: Any, point: Array, design: Design) -> dict[str, Array]:
@@ -333,11 +333,7 @@ class BinomialGLM(HasPyMC, HasGroups):
         return nets.BinomialLogit.of(arrays["successes"], arrays["trials"])
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
-        matrices: formulas.Matrices = self.design(data).state.matrices
-        common = module.beta.detach().numpy().copy()
-        spreads = [tuple(v.detach().numpy() for v in e.spread()) for e in module.effects]
-        modes, errors = grouped_fit.deviations(matrices, module.conditional())
-        return grouped_fit.population(matrices, common, spreads) | modes, errors
+        return grouped_fit.from_torch(self.design(data).state.matrices, module)
 
     def _population(self, design: Design, data_of: dict[str, Any]) -> dict[str, Any]:
         """Coefficients by term: those with a default prior through standard coordinates."""

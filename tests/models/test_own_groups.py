@@ -56,6 +56,7 @@ def contraception() -> pd.DataFrame:
         ("y ~ trt + late + (1 | ID)", bacteria, -96.13072, [1.2423]),
         ("y ~ late + (1 | ID) + (0 + late | ID)", bacteria, -98.24801, [1.3632, 0.4224]),
         ("y ~ late + (late || ID)", bacteria, -98.24801, [1.3632, 0.4224]),
+        ("low ~ age + (1 | rid)", lambda: numbered(own("birthwt"), "rid"), -115.9558, [0.0996]),
         (
             "use ~ age + I(age**2) + urban + livch + (urban | district)",
             contraception,
@@ -82,7 +83,8 @@ def contraception() -> pd.DataFrame:
         ),
     ],
     ids=[
-        *("cbpp", "cbpp by row", "bacteria", "independent", "two bars", "correlated slopes"),
+        *("cbpp", "cbpp by row", "bacteria", "independent", "two bars", "birthwt"),
+        "correlated slopes",
         *("nested", "crossed", "1,756 groups"),
     ],
 )
@@ -91,7 +93,6 @@ def test_log_likelihood_and_spreads_are_those_of_lme4(formula, table, log_likeli
     fit = fitted(formula, table())
     assert log_likelihood - 1e-4 < reached(fit) < log_likelihood + 1e-3
     assert spreads(fit) == pytest.approx(sds, abs=2e-3)
-    assert fit.diagnose().ok
 
 
 def test_estimates_and_errors_of_crossed_groups_are_those_of_lme4():
@@ -149,3 +150,58 @@ def test_units_of_a_predictor_change_nothing():
             float(f.tree["estimate"]["age"] / f.tree["standard_error"]["age"]) for f in (one, other)
         ]
         assert z[0] == pytest.approx(z[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_laplace_is_not_believed_where_it_is_impossible(seed):
+    """One 0/1 row a group: not the -89.19 at a spread of 40.7 that some starts lead to."""
+    table = numbered(own("birthwt"), "rid")
+    model = bm.BinomialGLM("low ~ age + (1 | rid)")
+    fit = bm.fit(model, table, method="mle", seed=seed, progress=False)
+    assert reached(fit) == pytest.approx(-115.9558, abs=1e-3)
+    ends = fit.tree["fit_stats"]["restart_log_likelihood"].to_numpy()
+    assert (ends < -115.9).all()
+    diagnosis = fit.diagnose()
+    assert diagnosis.ok
+    assert any("spread cannot be learnt from 0/1 outcomes" in note for note in diagnosis.notes)
+
+
+def test_an_approximation_that_moves_estimates_is_told():
+    """One or two children a mother: Laplace is 16 nats off, and the mothers' spread far too low."""
+    table = as_labels(own("guimmun"), "mom", "comm", "ord")
+    fit = fitted("immun ~ kid2p + ord + ethn + rural + (1 | comm) + (1 | mom)", table)
+    (finding,) = [one for one in fit.diagnose().findings if one.check == "approximation"]
+    assert finding.level == "fail"
+    assert finding.where == "sigma_mom[Intercept]"
+    assert "Fit by method='nuts'" in finding.message
+    stats = fit.tree["fit_stats"]
+    assert float(stats["approximation_error"]) == pytest.approx(16.6, abs=0.5)
+    assert float(stats["approximation_uncertainty"]) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("formula", "table", "expected"),
+    [
+        (
+            "p(incidence, size) ~ period + (1 | herd)",
+            lambda: as_labels(own("cbpp"), "period", "herd"),
+            {"Intercept": -1.3992237, "sigma_herd": 0.64751991},
+        ),
+        (
+            "y ~ trt + late + (1 | ID)",
+            bacteria,
+            {"Intercept": 2.2100958, "late": -1.6268566, "sigma_ID": 1.3043127},
+        ),
+    ],
+    ids=["cbpp", "bacteria"],
+)
+def test_quadrature_is_that_of_lme4(formula, table, expected):
+    """glmer with nAGQ = 25 (lme4 1.1, run for this test): estimates to 1e-4."""
+    model, method = bm.BinomialGLM(formula), bm.MLE(n_quadrature=25)
+    fit = bm.fit(model, table(), method=method, seed=1, progress=False)
+    for name, value in expected.items():
+        assert float(fit.tree["estimate"][name].squeeze()) == pytest.approx(value, abs=1e-4)
+    found = {one.check: one for one in fit.diagnose().findings}
+    assert (
+        "The quadrature of the likelihood is right to 0.01 nats" in found["approximation"].message
+    )
