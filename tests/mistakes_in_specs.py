@@ -275,7 +275,7 @@ row(
 for what, words, formula, method in (
     (
         "two grouping factors",
-        "n_quadrature=5 is for one grouping factor, and this formula has 2; leave n_quadrature at 1",
+        "n_quadrature=5 is for one grouping factor, and this formula has 2; leave n_quadrature",
         "p(high, total) ~ age + (1 | edu) + (1 | party)",
         bm.MLE(n_quadrature=5),
     ),
@@ -293,9 +293,3 @@ for what, words, formula, method in (
     ),
 ):
     row(f"quadrature: {what}", SpecError, words, fit(formula, method=method))
-row(
-    "quadrature of a network",
-    SpecError,
-    "MLE: n_quadrature=3 is for models with group effects; MDN has none",
-    lambda folder: bm.fit(bm.MDN("high ~ age"), TABLE, method=bm.MLE(n_quadrature=3), cache=folder),
-)

@@ -283,6 +283,12 @@ row(
     "device='cuda:99' cannot be used here: .*; use device='auto' or 'cpu'",
     network(method=bm.MLE(device="cuda:99")),
 )
+row(
+    "MLE: quadrature of a network",
+    SpecError,
+    "MLE: n_quadrature=3 is for models with group effects; MDN has none",
+    network(method=bm.MLE(n_quadrature=3)),
+)
 for what, method in (
     ("Adam", bm.MLE(optimizer=bm.Adam())),
     ("a GPU", bm.MLE(device="cuda")),
