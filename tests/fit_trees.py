@@ -124,7 +124,13 @@ def weights(scale: float) -> np.ndarray:
     return scale * np.random.default_rng(2).normal(size=2000)
 
 
-def point(rho: float = -0.8, sigma: float = 0.06, **stats: object) -> xr.DataTree:
+def point(
+    rho: float = -0.8,
+    sigma: float = 0.06,
+    how: str = "quadrature",
+    nodes: int = 1,
+    **stats: object,
+) -> xr.DataTree:
     """A tree as maximum likelihood leaves it."""
     values = {
         "Intercept": ((), -1.78),
@@ -137,9 +143,11 @@ def point(rho: float = -0.8, sigma: float = 0.06, **stats: object) -> xr.DataTre
     trace = {"log_likelihood": ("iteration", np.array([-300.0, -90.0, -79.72]))}
     restarts = ("restart", np.array([-79.72, -79.7201, -85.0]))
     defaults = {"gradient_norm": 1e-6, "restart_log_likelihood": restarts}
+    defaults |= {f"approximation_{name}": 0.02 for name in ("error", "uncertainty", "shift")}
     groups = {
         "estimate": xr.Dataset(values, coords),
         "standard_error": errors,
         "fit_stats": xr.Dataset(trace | defaults | stats),
     }
-    return tree_of(groups, engine="point")
+    way = {"approximation": how, "approximation_where": "sigma_edu[sex]", "n_quadrature": nodes}
+    return tree_of(groups, engine="point", **way)

@@ -116,7 +116,7 @@ def test_good_point() -> None:
     """A converged estimate passes; asking it for R-hat is an error that says what to do."""
     diagnosis = diagnose(point())
     assert [f.level for f in diagnosis.findings] == ["pass"] * len(optima.OPTIMUM_CHECKS)
-    assert diagnosis.verdict == "The estimate can be used: 5 of 5 checks passed."
+    assert diagnosis.verdict == "The estimate can be used: 6 of 6 checks passed."
     assert diagnosis.to_dict()["table"] is None
     with pytest.raises(NoDraws, match="point estimate; fit again with method='nuts'"):
         _ = diagnosis.table
@@ -138,6 +138,24 @@ def test_good_point() -> None:
         (
             point(restart_log_likelihood=("restart", [-79.7, np.nan, -79.7])),
             "restarts", "pass", "2 of 3 starts",
+        ),
+        (
+            point(approximation_error=3.1, approximation_shift=2.0),
+            "approximation", "fail",
+            r"Laplace .* is -3.1 nats off .*move sigma_edu\[sex\] by 2.00 standard errors or so. "
+            r"Use MLE\(n_quadrature=25\)",
+        ),
+        (
+            point(how="importance", approximation_error=-3.1, approximation_shift=0.7),
+            "approximation", "warn", r"is \+3.1 nats off \(by weighted draws\).*method='nuts'",
+        ),
+        (
+            point(how="importance", approximation_uncertainty=np.inf),
+            "approximation", "warn", "how far estimates would move is not known. .*nuts",
+        ),
+        (
+            point(nodes=9, approximation_shift=0.6),
+            "approximation", "warn", "The quadrature of the likelihood is -0.02 .*method='nuts'",
         ),
         (point(sigma=1e-6), "singular", "warn", r"sigma_edu\[sex\] is 1e-06.*method='nuts'"),
         (point(rho=-0.9999), "singular", "warn", r"corr_edu\[Intercept, sex\] is 0.9999"),
