@@ -18,6 +18,7 @@ from bayesmix.checks.components import MIXTURE_CHECKS
 from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, made
 from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
 from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
+from bayesmix.checks.prior import PRIOR_CHECKS, Beside
 from bayesmix.errors import DataError, NoDraws, SpecError, suggestion
 from bayesmix.schema import is_sampled, judged
 
@@ -127,7 +128,9 @@ class Diagnosis:
         return [finding.check for finding in self.findings if finding.level == level]
 
 
-def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
+def diagnose(
+    tree: xr.DataTree, model_notes: Sequence[str] = (), prior: Beside | None = None
+) -> Diagnosis:
     """Judge a fit by the checks that suit its engine.
 
     Parameters
@@ -136,6 +139,8 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
         A fit as :mod:`bayesmix.schema` describes it; its attribute ``engine`` says what made it.
     model_notes
         Sentences of the model about this data, shown with the findings.
+    prior
+        Draws of the prior beside those of the posterior; without them priors are not judged.
 
     Examples
     --------
@@ -147,12 +152,17 @@ def diagnose(tree: xr.DataTree, model_notes: Sequence[str] = ()) -> Diagnosis:
     engine = engine_of(tree)
     if engine == "mcmc":
         run = read_run(tree)
-        found = made((*MCMC_CHECKS, *MIXTURE_CHECKS), run)
+        found = made((*MCMC_CHECKS, *MIXTURE_CHECKS), run) + _of_priors(prior)
         notes = (*model_notes, *unrecorded(run, found))
         notes = (*notes, *([OF_FUNCTIONS] if "functions" in tree.children else []))
         return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
     found = made(OPTIMUM_CHECKS if engine == "point" else APPROXIMATION_CHECKS, tree)
+    found = found + _of_priors(prior)
     return Diagnosis(engine, found, (*model_notes, NO_CHAINS[engine]))
+
+
+def _of_priors(prior: Beside | None) -> tuple[Finding, ...]:
+    return () if prior is None else made(PRIOR_CHECKS, prior)
 
 
 def summary(tree: xr.DataTree, quantiles: tuple[float, ...] = (0.05, 0.95)) -> pd.DataFrame:

@@ -240,10 +240,16 @@ def check_effect_prior(name: str, prior: object) -> None:
 
 LOC_KINDS = ("loc", "gate", "scale")
 """Kinds of coefficients in a mixture: of the experts' locs, of the gate, of the log scale."""
+ALL = "all"
+"""The name under which one prior is given to every parameter of a mixture."""
+STANDARD = "standard "
+"""Prefix of a free variable that stands for a parameter in standard coordinates."""
 
 
 def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
-    """Priors by name, however they were given, in the order of their names."""
+    """Priors by name, however they were given, in order of their names; one alone is for all."""
+    if isinstance(given, Prior):
+        given = {ALL: given}
     try:
         named = isinstance(given, Mapping)
         pairs: dict[Any, Any] = dict(cast("Any", given).items() if named else given)
@@ -259,10 +265,14 @@ def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     return tuple(sorted(pairs.items()))
 
 
-def prior_of(name: str, given: Mapping[str, Prior], default: Mapping[str, Prior]) -> Prior:
-    """The prior of one coefficient of a mixture: its own, else that of its kind."""
-    kind = next((k for k in ("gate", "scale") if name.startswith(f"{k}_")), "loc")
-    return given.get(name) or given.get(kind) or default[kind]
+def kind_of(name: str) -> str:
+    """The kind of one coefficient of a mixture of experts."""
+    return next((k for k in ("gate", "scale") if name.startswith(f"{k}_")), "loc")
+
+
+def given_prior(name: str, kind: str, given: Mapping[str, Prior]) -> Prior | None:
+    """The prior given for one parameter of a mixture: its own, its kind's, or that for all."""
+    return given.get(name) or given.get(kind) or given.get(ALL)
 
 
 KINDS: dict[str, type[Prior] | type[LKJ]] = {

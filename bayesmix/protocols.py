@@ -257,12 +257,17 @@ class Kernel:
     arrays
         What it reads besides theta, as contiguous arrays.
     variables
-        Names and shapes of the free parameters in the order of theta; all are unconstrained.
+        Names and shapes of the free parameters in the order of theta; all are unconstrained. They
+        are called as in ``pymc_model``.
+    reported
+        The reported parameters as a function of the free ones, both by name with one leading
+        sample axis; None where they are the same.
     """
 
     function: Any
     arrays: tuple[Array, ...]
     variables: tuple[tuple[str, tuple[int, ...]], ...]
+    reported: Callable[[Params], dict[str, Array]] | None = None
 
 
 class HasKernel(HasPyMC):

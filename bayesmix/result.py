@@ -93,9 +93,10 @@ class Fit:
 
     def diagnose(self) -> Diagnosis:
         """A verdict on the fit, with advice in sentences."""
-        from bayesmix import diagnostics
+        from bayesmix import diagnostics, prior_beside
 
-        return diagnostics.diagnose(self.tree, self.model.notes(self.design))
+        prior = prior_beside.beside(self.model, self.method, self.tree, self.design, self.seed)
+        return diagnostics.diagnose(self.tree, self.model.notes(self.design), prior)
 
     def predict(
         self, new_data: Any = None, *, quantiles: Sequence[float] = (0.05, 0.5, 0.95)

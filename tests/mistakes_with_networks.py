@@ -207,7 +207,7 @@ for field, wrong, allowed in (
 row(
     "network: an unknown prior",
     SpecError,
-    "priors for 'wieght' match nothing in the model; allowed: 'hidden', 'logit', 'loc', 'scale'",
+    "priors for 'wieght' match nothing in the model; allowed: 'all', 'hidden', 'logit', 'loc', 's",
     network(priors={"wieght": bm.Normal()}),
 )
 row(
@@ -241,7 +241,7 @@ for value, words in (
         words,
         network(noise="fixed", fixed_scale=value),
     )
-for value in (-0.1, NAN, INF, "low", None):
+for value in (-0.1, NAN, INF, "low"):
     row(f"network: floor={value!r}", SpecError, "MDN: floor must be", network(floor=value))
 
 # Training

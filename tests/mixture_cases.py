@@ -20,6 +20,7 @@ EXPERTS = {
     "right-hand sides of their own": bm.MixtureOfExperts(
         "y ~ 0 + kind + x", 2, gate="~ kind", scale="w", floor=0.5
     ),
+    "experts, raw": bm.MixtureOfExperts("y ~ x + kind", 3, priors=bm.Normal(0, 5), floor=0.01),
     "experts with priors of their own": bm.MixtureOfExperts(
         "y ~ x", 2, priors={"x": bm.Normal(1, 0.5), "gate": bm.Normal(0, 2), "scale_x": bm.Normal()}
     ),
@@ -44,6 +45,9 @@ NETWORKS = {
     "fixed, one target": bm.MDN("x", "y1", 2, (20,), "sigmoid", noise="fixed", fixed_scale=2.5),
     "one component": bm.MDN("x", BOTH, 1, (20,), noise="full"),
     "one component, fixed, linear": bm.MDN("x", "y2", 1, (), noise="fixed", fixed_scale=1),
+    "networks, raw": bm.MDN(("x", "w"), BOTH, 2, (4,), noise="full", priors=bm.Normal(0, 5)),
+    "networks, inputs raw": bm.MDN(("x", "w"), "y1", 2, (4, 3), priors={"hidden": bm.Normal(0, 1)}),
+    "networks, a bias raw": bm.MDN("x", "y1", 2, (4,), priors={"hidden_1_bias": bm.Normal(0, 1)}),
     "networks with priors of their own": bm.MDN(
         "x", BOTH, 2, (4,), priors={"hidden": bm.Normal(1, 0.5), "loc_bias": bm.Normal(-1, 2)}
     ),
@@ -81,7 +85,8 @@ def case(name: str) -> tuple[Any, Any, dict[str, np.ndarray]]:
     design = model.design(table_of_experts() if experts else table_of_networks())
     params = model.draw_prior(design, random.stream(2, "prior"), DRAWS)
     largest = 3 if experts else 1
-    return model, design, {k: np.clip(v, -largest, largest) for k, v in params.items()}
+    free = {k: np.clip(v, -largest, largest) for k, v in model.free(params, design).items()}
+    return model, design, model.reported(free, design)
 
 
 @functools.cache

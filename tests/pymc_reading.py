@@ -10,12 +10,16 @@ import numpy as np
 def pymc_says(
     model: Any, design: Any, params: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, np.ndarray]]]:
-    """Pointwise log-likelihood, log joint, and gradient by name, of every sample."""
+    """Pointwise log-likelihood, log joint, and gradient by name, of every sample.
+
+    Joint densities and gradients are by the free variables.
+    """
     import pytensor
     from pytensor.compile.mode import Mode
 
     built = model.pymc_model(design)
     names = [variable.name for variable in built.value_vars]
+    params = model.free(params, design)
     total = built.logp()
     outputs = [
         *built.logp(vars=built.observed_RVs, sum=False),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,20 +75,30 @@ def _plain(values: Array) -> Array:
 
 
 def kernel(model: MixtureOfExperts, design: Design) -> Kernel:
-    """The compiled density with its arrays; every prior must be normal."""
+    """The compiled density with its arrays; every prior must be normal.
+
+    Its parameters are the free variables u: for a predictor X (T u + t) the loop is given X T as
+    columns and X t as an offset. That of the log scale, a constant, becomes the target's unit.
+    """
     from bayesmix.blocks import expert_kernel
 
-    dims = model.dims(design)
+    units, dims = design.state.units, model.dims(design)
     shapes = tuple((n, tuple(len(design.coords[d]) for d in dims[n])) for n in dims)
-    rows = model.rows(design)
-    y = np.ascontiguousarray(rows.rows["target"], dtype=float)
-    trials = np.ascontiguousarray(rows.rows.get("trials", y), dtype=float)
+    rows, unit = model.rows(design), units.unit
+    y = _plain(rows.rows["target"] / unit)
+    trials = _plain(rows.rows.get("trials", y))
     numbers = {"gaussian": 0.0, "binomial": 1.0, "poisson": 2.0}
-    columns = [np.ascontiguousarray(x.T, dtype=float) for x in (rows.loc, rows.gate, rows.spread)]
-    settings = np.array([numbers[model.expert], model.floor])
-    arrays = (y, trials, _constants(model.expert, y, trials), rows.offset, *columns)
+    sides = zip((rows.loc, rows.gate, rows.spread), units.sides, strict=True)
+    loc, gate, spread = (_plain(side.columns(x).T) for x, side in sides)
+    offset = _plain((rows.offset + units.sides[0].offset(rows.loc)) / unit)
+    constants = _constants(model.expert, y, trials) - np.log(unit)
+    settings = np.array([numbers[model.expert], units.floor / unit])
+    arrays = (y, trials, constants, offset, loc / unit, gate, spread)
     arrays = (*arrays, *_positions(model, design), settings, _priors(model, shapes))
-    return Kernel(expert_kernel.log_joint, arrays, shapes)
+    variables = tuple((model.free_name(name), shape) for name, shape in shapes)
+    plain = all(side.is_identity for side in units.sides)
+    reported = None if plain else functools.partial(model.reported, design=design)
+    return Kernel(expert_kernel.log_joint, arrays, variables, reported)
 
 
 def _constants(kind: str, y: Array, trials: Array) -> Array:

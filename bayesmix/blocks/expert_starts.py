@@ -9,8 +9,9 @@ import numpy as np
 from bayesmix.blocks import clusterwise
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.ascent import best_runs
-from bayesmix.blocks.gated import Coefficients, Gated, Whitening
+from bayesmix.blocks.gated import Coefficients, Gated
 from bayesmix.blocks.outcomes import Gaussian
+from bayesmix.blocks.whitening import Whitening
 from bayesmix.protocols import Array, Design, Params
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
     run, _ = best_runs(model, design, rng, restarts=5, max_iter=50, tolerance=1e-6)
-    return [{name: np.clip(value, *_bounds(model, name)) for name, value in run.params.items()}]
+    free, names = model.free(run.params, design), list(model.dims(design))
+    keys = {name: model.free_name(name) for name in names}
+    return [{key: np.clip(free[key], *_bounds(model, name)) for name, key in keys.items()}]
 
 
 def _bounds(model: MixtureOfExperts, name: str) -> tuple[float, float]:

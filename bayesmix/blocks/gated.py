@@ -13,20 +13,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from bayesmix.blocks import mixtures
 from bayesmix.blocks.outcomes import Counts, Expert, Gaussian
-from bayesmix.errors import DataError
 from bayesmix.protocols import Array
 
 _CHUNK = 2**16
 """Rows that are worked on at a time."""
-_RANK = 1e-9
-"""Columns of unit length whose smallest singular value is below this repeat one another."""
 
 
 class Coefficients(NamedTuple):
@@ -309,76 +306,3 @@ def _halved(value: Callable[[Array], Array], current: Array, step: Array) -> Arr
             return current + size * step
         size = np.where(worse[:, None], size / 2, size)
     return np.where(worse[:, None], current, current + size * step)
-
-
-# --- coordinates in which every predictor has unit scale ------------------------------------------
-
-
-class Whitening(NamedTuple):
-    """Maps of coefficients on orthonormal columns to those on the user's: raw = T whitened."""
-
-    loc: Array
-    gate: Array
-    spread: Array
-
-    def raw(self, c: Coefficients) -> Coefficients:
-        """Coefficients of the user's columns."""
-        return Coefficients(*(part @ t.T for part, t in zip(c, self, strict=True)))
-
-    def whitened(self, c: Coefficients) -> Coefficients:
-        """Coefficients of the orthonormal columns."""
-        return Coefficients(
-            *(np.linalg.solve(t, part.T).T for part, t in zip(c, self, strict=True))
-        )
-
-    def jacobian(self, n_experts: int) -> Array:
-        """Derivative of the flat raw coefficients by the flat whitened ones."""
-        sizes = [len(t) for t in self]
-        block = np.zeros((sum(sizes), sum(sizes)))
-        start = 0
-        for t, size in zip(self, sizes, strict=True):
-            block[start : start + size, start : start + size] = t
-            start += size
-        return np.kron(np.eye(n_experts), block)
-
-
-def whiten(rows: Gated, labels: tuple[tuple[str, ...], ...]) -> tuple[Gated, Whitening]:
-    """The same rows with orthonormal columns (times root n), and the way back.
-
-    Raises
-    ------
-    DataError
-        Columns that repeat one another, so that no coefficients are determined.
-    """
-    found = [
-        orthonormal(x, names)
-        for x, names in zip((rows.loc, rows.gate, rows.spread), labels, strict=True)
-    ]
-    columns = {name: z for name, (z, _) in zip(("loc", "gate", "spread"), found, strict=True)}
-    return replace(rows, **columns), Whitening(*(t for _, t in found))
-
-
-def orthonormal(x: Array, labels: tuple[str, ...]) -> tuple[Array, Array]:
-    """Columns of unit mean square that are orthogonal, Z = X T, and T.
-
-    Raises
-    ------
-    DataError
-        Columns that repeat one another.
-    """
-    if x.shape[1] == 0:
-        return x, np.eye(0)
-    top = np.abs(x).max(axis=0)
-    top = np.where(top > 0, top, 1.0)  # squares of extreme numbers would over- or underflow
-    length = top * np.sqrt(((x / top) ** 2).sum(axis=0))
-    unit = x / np.where(length > 0, length, 1.0)
-    q, r = np.linalg.qr(unit)
-    least = np.abs(np.diag(r))
-    if len(x) < x.shape[1] or (least < _RANK).any():
-        at = int(np.argmin(least)) if len(x) >= x.shape[1] else x.shape[1] - 1
-        raise DataError(
-            f"the data do not determine the coefficient of {labels[at]!r}: its column is constant "
-            "beside an intercept or repeats others, or there are fewer rows than columns; drop it"
-        )
-    root = np.sqrt(len(x))
-    return q * root, np.linalg.inv(r) * root / length[:, None]

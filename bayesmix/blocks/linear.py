@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from bayesmix.blocks import formula as formulas
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
-from bayesmix.priors import LOC_KINDS
+from bayesmix.priors import ALL, LOC_KINDS
 from bayesmix.protocols import Array
 
 
@@ -85,6 +85,30 @@ class Linear:
         """The predictor's columns, (obs, column)."""
         return np.empty((n, 0)) if self.matrices is None else self.matrices.common
 
+    def by_column(self, holds: Callable[[str], bool]) -> Array:
+        """What holds of a coefficient's name, for each of its columns: (column,)."""
+        found = np.zeros(len(self.labels), dtype=bool)
+        for term in self.terms:
+            found[term.columns] = holds(self.prefix + term.name)
+        return found
+
+    def intercepts(self) -> Array:
+        """Which columns are intercepts, (column,): the constant, else one indicator a group.
+
+        Without a constant the first categorical term has an indicator for every level.
+        """
+        groups = next((term.name for term in self.terms if not term.scalar), None)
+        names = [term.name for term in self.terms]
+        own = self.prefix + ("Intercept" if "Intercept" in names else groups or "Intercept")
+        found = self.by_column(lambda name: name == own)
+        return found & bool(self._sum_to_one(found))
+
+    def _sum_to_one(self, chosen: Array) -> bool:
+        """Whether these columns add up to one in every row."""
+        if self.matrices is None or not chosen.any():
+            return False
+        return bool(np.allclose(self.matrices.common[:, chosen].sum(axis=1), 1.0))
+
     def dims(self) -> dict[str, tuple[str, ...]]:
         """Names of the coefficients with their dims."""
         return {
@@ -148,9 +172,9 @@ def check_names(linear: Sequence[Linear], priors: Sequence[str]) -> None:
         raise DataError(
             f"{listed(taken)} would read as a coefficient of the gate or the scale; rename it"
         )
-    unknown = [name for name in priors if name not in (*LOC_KINDS, *names)]
+    unknown = [name for name in priors if name not in (ALL, *LOC_KINDS, *names)]
     if unknown:
         raise SpecError(
             f"priors for {listed(unknown)} match nothing in the model; allowed: "
-            f"{listed([*LOC_KINDS, *names])}"
+            f"{listed([ALL, *LOC_KINDS, *names])}"
         )

@@ -66,7 +66,8 @@ def heads(
     spread = torch.exp(_affine(weights, "scale", h, axes))
     lead = loc.shape[:-2]  # of h only where there is a hidden layer
     shape = {0: (*lead, 1, 1), 1: (*lead, k, 1), 2: (*lead, k, d)}[axes]
-    scale = spread.reshape(shape) + (network.floor if floor is None else floor)
+    least = torch.as_tensor(network.floor, dtype=spread.dtype) if floor is None else floor
+    scale = spread.reshape(shape) + least
     return Heads(log_weight, loc, scale, tril)
 
 

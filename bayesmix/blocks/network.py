@@ -16,7 +16,7 @@ Bishop (1994), Mixture density networks, Aston University NCRG/94/004.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,7 +61,7 @@ class Network:
     activation, noise
         One of :data:`ACTIVATIONS`, one of :data:`NOISE`.
     floor, fixed_scale
-        Least scale; the scale of ``noise="fixed"``.
+        Least scale, of each output where there are several; the scale of ``noise="fixed"``.
     """
 
     inputs: int
@@ -70,7 +70,7 @@ class Network:
     hidden: tuple[int, ...]
     activation: str
     noise: str
-    floor: float
+    floor: float | tuple[float, ...]
     fixed_scale: float
 
     @property
@@ -147,7 +147,7 @@ class Network:
         if self.noise == "fixed":
             return np.full((1, 1, 1, 1), self.fixed_scale)
         with np.errstate(over="ignore"):  # infinitely wide is as far as it goes
-            scale = np.exp(self._head(params, "scale", h)) + self.floor
+            scale = np.exp(self._head(params, "scale", h)) + np.asarray(self.floor)
         return scale.reshape(*scale.shape, *[1] * (4 - scale.ndim))
 
     # --- densities --------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def units_of(network: Network, x: Array, y: Array) -> Units:
 
     def scale(values: Array) -> Array:
         sd = values.std(axis=0)
-        return np.where(sd > 1e-12 * (1 + np.abs(values).max(axis=0)), sd, 1.0)
+        return np.where(sd > 1e-12 * np.abs(values).max(axis=0), sd, 1.0)
 
     y_scale = scale(y)
     if network.noise not in ("diagonal", "full"):
@@ -231,28 +231,72 @@ def units_of(network: Network, x: Array, y: Array) -> Units:
     return Units(x.mean(axis=0), scale(x), y.mean(axis=0), y_scale)
 
 
-def in_raw_units(network: Network, params: Params, units: Units) -> dict[str, Array]:
+def in_raw_units(
+    network: Network, params: Params, units: Units, given: Collection[str] = ()
+) -> dict[str, Array]:
     """Parameters on data as they are from those on standard units: the same density, exactly.
 
-    Parameters have their full shapes, without a sample axis. The scale's bias moves by log y_scale,
-    so the floor must have been divided by it, target by target.
+    Parameters have their full shapes, with any leading axes. The scale's bias moves by log y_scale,
+    so the floor must have been divided by it, target by target. Parameters that are ``given`` are
+    on data as they are already.
     """
-    found = {name: np.array(params[name], dtype=float) for name in network.shapes}
-    first = ["hidden_1"] if network.hidden else list(network.heads_present)
-    for name in first:
-        weight = found[f"{name}_weight"] / units.x_scale
-        found[f"{name}_weight"] = weight
-        found[f"{name}_bias"] = found[f"{name}_bias"] - weight @ units.x_mean
-    for kind in ("weight", "bias"):
-        wide = units.y_scale if kind == "bias" else units.y_scale[:, None]
-        found[f"loc_{kind}"] = found[f"loc_{kind}"] * wide
-        if network.pairs:
-            rows = units.y_scale[[i for i, _ in network.pairs]]
-            found[f"tril_{kind}"] = found[f"tril_{kind}"] * (
-                rows if kind == "bias" else rows[:, None]
-            )
-    found["loc_bias"] = found["loc_bias"] + units.y_mean
-    if "scale_bias" in found:
-        own = units.y_scale if network.noise in ("diagonal", "full") else units.y_scale[0]
-        found["scale_bias"] = found["scale_bias"] + np.log(own)
+    changes = changes_of(network, units, given)
+    found = {
+        name: np.asarray(params[name], dtype=float) * factor + shift
+        for name, (factor, shift) in changes.items()
+    }
+    for name in first_layer(network):
+        if f"{name}_bias" not in given:
+            found[f"{name}_bias"] = found[f"{name}_bias"] - found[f"{name}_weight"] @ units.x_mean
     return found
+
+
+def in_standard_units(
+    network: Network, params: Params, units: Units, given: Collection[str] = ()
+) -> dict[str, Array]:
+    """The inverse of :func:`in_raw_units`."""
+    found = {name: np.asarray(params[name], dtype=float) for name in network.shapes}
+    for name in first_layer(network):
+        if f"{name}_bias" not in given:
+            found[f"{name}_bias"] = found[f"{name}_bias"] + found[f"{name}_weight"] @ units.x_mean
+    changes = changes_of(network, units, given)
+    return {name: (found[name] - shift) / factor for name, (factor, shift) in changes.items()}
+
+
+def first_layer(network: Network) -> tuple[str, ...]:
+    """The layer, or the heads, that take the inputs."""
+    return ("hidden_1",) if network.hidden else network.heads_present
+
+
+def changes_of(
+    network: Network, units: Units, given: Collection[str] = ()
+) -> dict[str, tuple[Array, Array]]:
+    """What each parameter is multiplied and moved by as data leave standard units, in full shape.
+
+    Inputs stay centred: biases of the first layer have yet to move by W x_mean.
+    """
+    found: dict[str, tuple[Array, Array]] = {}
+    inputs = {f"{name}_weight" for name in first_layer(network)}
+    for name, shape in network.shapes.items():
+        factor, shift = np.ones(()), np.zeros(())
+        if name not in given:
+            factor, shift = _target_change(network, name, units)
+            factor = factor / units.x_scale if name in inputs else factor
+        found[name] = np.broadcast_to(factor, shape), np.broadcast_to(shift, shape)
+    return found
+
+
+def _target_change(network: Network, name: str, units: Units) -> tuple[Array, Array]:
+    """What a parameter is multiplied and moved by as targets leave standard units."""
+    one, none = np.ones(()), np.zeros(())
+    kind, part = name.rsplit("_", 1)
+    bias = part == "bias"
+    if kind == "loc":
+        return (units.y_scale, units.y_mean) if bias else (units.y_scale[:, None], none)
+    if kind == "tril":
+        rows = units.y_scale[[i for i, _ in network.pairs]]
+        return (rows if bias else rows[:, None]), none
+    if kind == "scale" and bias:
+        own = units.y_scale if network.noise in ("diagonal", "full") else units.y_scale[0]
+        return one, np.log(own)
+    return one, none

@@ -41,7 +41,7 @@ def modes(model: MDN, design: Design, rng: np.random.Generator) -> list[Params]:
     best = _likeliest(task, starts, 500)
     named = model.named(task.raw(best), design)
     density = target(model, design)
-    start = density.point({name: _drawn_in(model, name, value) for name, value in named.items()})
+    start = density.point(_drawn_in(model, named, design))
     # dense quasi-Newton: with a short memory the last stretch takes ten times the steps
     best = climb(density.log_density, start, max_iter=_UPHILL, tolerance=1e-3)
     return [density.split(best.point)]
@@ -63,7 +63,10 @@ def _small(
     model: MDN, design: Design, size: int, rng: np.random.Generator
 ) -> tuple[Params, Params]:
     """A network with that many units a layer: its mode, and the width of each weight there."""
-    known = model.priors if _all_normal(model, design) else ()
+    known = tuple(
+        (name, prior if isinstance(prior, Normal) else Normal(0.0, 5.0))
+        for name, prior in model.priors
+    )
     hidden = tuple(min(size, units) for units in model.hidden)
     small = replace(model, hidden=hidden, priors=known)
     own = small.design(design.columns)
@@ -71,7 +74,7 @@ def _small(
     starts = [task.start(rng) for _ in range(_RESTARTS)]
     named = small.named(task.raw(_likeliest(task, starts, _STEPS)), own)
     density = target(small, own)
-    start = density.point({name: _drawn_in(small, name, v) for name, v in named.items()})
+    start = density.point(_drawn_in(small, named, own))
     point = network_climb.ascend(density, start, 1000)
     width = 1 / np.sqrt(np.maximum(_curving(density, point), 1e-2))
     return density.split(point), density.split(width)
@@ -84,17 +87,25 @@ def _curving(density: Target, point: Array) -> Array:
 
 def _embedded(model: MDN, design: Design, found: tuple[Params, Params]) -> Guide:
     """The small network's weights in the large one, whose other units are off."""
-    x = design.arrays["X"]
-    reach = np.sqrt((x**2).mean(axis=0) + 1e-300)  # how far an input moves a unit
+    reach = _reach(model, design)
     mean: dict[str, Array] = {}
     spread: dict[str, Array] = {}
     sizes = {name: len(labels) for name, labels in design.coords.items()}
     for name, dims in model.dims(design).items():
         shape = tuple(sizes[dim] for dim in dims)
-        used = tuple(slice(0, n) for n in np.shape(found[0][name]))
-        mean[name], spread[name] = _off(model, name, shape, reach)
-        mean[name][used], spread[name][used] = found[0][name], found[1][name]
+        key = model.free_name(name)
+        used = tuple(slice(0, n) for n in np.shape(found[0][key]))
+        mean[key], spread[key] = _off(model, name, shape, reach)
+        mean[key][used], spread[key][used] = found[0][key], found[1][key]
     return Guide(mean, spread)
+
+
+def _reach(model: MDN, design: Design) -> Array:
+    """How far an input moves a unit of the first layer, for each unit of its weight."""
+    x = design.arrays["X"]
+    if not model.is_given("hidden_1_weight"):
+        return np.ones(x.shape[1])
+    return np.sqrt((x**2).mean(axis=0) + 1e-300)
 
 
 def _off(model: MDN, name: str, shape: tuple[int, ...], reach: Array) -> tuple[Array, Array]:
@@ -111,11 +122,11 @@ def _off(model: MDN, name: str, shape: tuple[int, ...], reach: Array) -> tuple[A
     return mean, spread
 
 
-def _all_normal(model: MDN, design: Design) -> bool:
-    return all(isinstance(model.prior(name), Normal) for name in model.dims(design))
-
-
-def _drawn_in(model: MDN, name: str, value: Array) -> Array:
-    """Clipped to the middle 99.7 % of its prior."""
-    draws = model.prior(name).draw(np.random.default_rng(0), (10_000,))
-    return np.clip(value, *np.quantile(draws, [0.0015, 0.9985]))
+def _drawn_in(model: MDN, named: Params, design: Design) -> dict[str, Array]:
+    """Free variables of these parameters, each clipped to the middle 99.7 % of its prior."""
+    free, found = model.free(named, design), dict[str, Array]()
+    for name in model.dims(design):
+        draws = model.prior(name).draw(np.random.default_rng(0), (10_000,))
+        low, high = np.quantile(draws, [0.0015, 0.9985])
+        found[model.free_name(name)] = np.clip(free[model.free_name(name)], low, high)
+    return found

@@ -258,17 +258,21 @@ def log_likelihood(theta, y, x, layers, head_rows, which, pairs, floors, setting
 
 
 @njit(error_model="numpy")
-def log_joint(theta, y, x, layers, head_rows, which, pairs, floors, settings, prior, out):
+def log_joint(theta, y, x, layers, head_rows, which, pairs, floors, settings, prior, units, out):
     """Log-likelihood plus normal log priors; ``out`` takes the gradient.
 
     ``prior`` holds the priors' means and inverse scales, (2, parameter), and ``settings[2]`` their
     normalising constant. Without it and with inverse scales of zero this is the log-likelihood.
+    The network's parameters are ``units[0] * theta + units[1]``.
     """
     value = settings[2]
+    raw, slope = np.empty(theta.size), np.zeros(theta.size)
     for j in range(theta.size):
         z = (theta[j] - prior[0, j]) * prior[1, j]
         value -= 0.5 * z * z
-        out[j] = -z * prior[1, j]
-    return value + log_likelihood(
-        theta, y, x, layers, head_rows, which, pairs, floors, settings, out
-    )
+        raw[j] = units[0, j] * theta[j] + units[1, j]
+    value += log_likelihood(raw, y, x, layers, head_rows, which, pairs, floors, settings, slope)
+    for j in range(theta.size):
+        z = (theta[j] - prior[0, j]) * prior[1, j]
+        out[j] = units[0, j] * slope[j] - z * prior[1, j]
+    return value

@@ -127,7 +127,8 @@ class Gaussian(Expert):
         import pytensor.tensor as pt
 
         growth: Any = pt.exp(spread)
-        scale = growth + np.float64(self.floor)
+        floor: Any = self.floor
+        scale = growth + (np.float64(floor) if isinstance(floor, float) else floor)
         half = np.float64(0.5)
         log_scale: Any = pt.log(scale)
         return -half * ((y - loc) / scale) ** 2 - log_scale - half * np.float64(LOG_2PI)

@@ -11,7 +11,7 @@ import ctypes
 import dataclasses
 import functools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -38,7 +38,10 @@ class Target:
     variables
         Names and sizes of the unconstrained variables, in the order of the space.
     outputs
-        Names and shapes of the reported parameters, in the order of :meth:`expand`.
+        Names and shapes of what the expansion writes: the reported parameters, or a kernel's free
+        ones.
+    report
+        The reported parameters from a kernel's free ones, where they are others.
     """
 
     n_dim: int
@@ -50,6 +53,7 @@ class Target:
     arrays: tuple[Array, ...]
     table: Array
     outputs_are_free: bool = False
+    report: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
 
     @property
     def n_expanded(self) -> int:
@@ -117,7 +121,7 @@ class Target:
         """Named parameters, shape (sample, ...), from unconstrained points (sample, n_dim)."""
         points = np.ascontiguousarray(np.atleast_2d(points), dtype=float)
         if self.outputs_are_free:
-            return self.split(points)
+            return self.reported(self.split(points))
         flat = np.empty((len(points), self.n_expanded))
         for point, row in zip(points, flat, strict=True):
             self._expansion(
@@ -127,7 +131,11 @@ class Target:
                 row.ctypes.data,
                 self.table.ctypes.data,
             )
-        return self.split(flat)
+        return self.reported(self.split(flat))
+
+    def reported(self, outputs: dict[str, Array]) -> dict[str, Array]:
+        """The reported parameters from :attr:`outputs`, which they are but for some kernels."""
+        return outputs if self.report is None else self.report(outputs)
 
     def split(self, flat: Array) -> dict[str, Array]:
         """Cut expanded values (..., n_expanded) into named parameters (..., *shape)."""
@@ -187,7 +195,7 @@ def of_kernel(kernel: Kernel) -> Target:
     ).callbacks
     layout_of = (n_dim, np.zeros(n_dim), sizes, kernel.variables)
     table = callbacks.table_of(kernel.arrays)
-    return Target(*layout_of, density, expansion, kernel.arrays, table, True)
+    return Target(*layout_of, density, expansion, kernel.arrays, table, True, kernel.reported)
 
 
 @functools.cache

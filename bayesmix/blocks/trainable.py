@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,8 @@ from bayesmix.blocks.network import (
     Network,
     Units,
     activate,
+    changes_of,
+    first_layer,
     in_raw_units,
     units_of,
 )
@@ -66,7 +68,7 @@ class Trainable:
         wide = network.fixed_scale / float(units.y_scale[0])
         return cls(
             replace(network, fixed_scale=wide if network.noise == "fixed" else 1.0),
-            units, network.floor / units.y_scale, (x - units.x_mean) / units.x_scale,
+            units, np.asarray(network.floor) / units.y_scale, (x - units.x_mean) / units.x_scale,
             (y - units.y_mean) / units.y_scale, rows,
         )  # fmt: skip
 
@@ -135,7 +137,10 @@ class Trainable:
         """Log-likelihood of some rows, less ``decay`` / 2 times the sum of squared weights."""
         prior = np.stack([np.zeros(self.n_free), np.sqrt(decay) * self.decays])
         variables = (("weights", (self.n_free,)),)
-        arrays = _arrays(self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0)
+        as_it_is = np.stack([np.ones(self.n_free), np.zeros(self.n_free)])
+        arrays = _arrays(
+            self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0, as_it_is
+        )
         return of_kernel(_kernel(arrays, variables))
 
 
@@ -153,21 +158,40 @@ def kernel_of(
     network: Network,
     design: Design,
     priors: Mapping[str, Normal],
-    dims: Mapping[str, tuple[str, ...]],
-) -> Kernel:
-    """The compiled log joint density with its arrays; parameters are reported over ``dims``."""
+    units: Units,
+    given: Collection[str],
+    variables: tuple[tuple[str, tuple[int, ...]], ...],
+) -> Kernel | None:
+    """The compiled log joint density with its arrays; ``variables`` are names and shapes.
+
+    Parameters
+    ----------
+    priors
+        Of every parameter, in standard units but for those ``given``.
+
+    Returns
+    -------
+    None where heads that are linear in the inputs have biases of both kinds: the loop takes either
+    centred inputs or inputs as they are.
+    """
+    biases = [f"{name}_bias" in given for name in first_layer(network)]
+    if any(biases) and not all(biases):
+        return None
     shapes, constant = network.shapes, 0.0
     columns = []
     for name, prior in priors.items():
         size = int(np.prod(shapes[name]))
         columns.append(np.tile([[prior.loc], [1 / prior.scale]], (1, size)))
         constant -= size * (np.log(prior.scale) + 0.5 * LOG_2PI)
-    floors = np.full(network.outputs, network.floor)
-    prior = np.concatenate(columns, axis=1)
     x, y = design.arrays["X"], design.arrays["Y"]
-    sizes = {name: len(labels) for name, labels in design.coords.items()}
-    variables = tuple((name, tuple(sizes[dim] for dim in dims[name])) for name in priors)
-    return _kernel(_arrays(network, x, y, floors, prior, constant), variables)
+    x = x if all(biases) else x - units.x_mean
+    floors = np.broadcast_to(np.asarray(network.floor, dtype=float), (network.outputs,))
+    changes = changes_of(network, units, given)
+    changed = np.array([
+        np.concatenate([change[i].ravel() for change in changes.values()]) for i in (0, 1)
+    ])  # fmt: skip
+    prior = np.concatenate(columns, axis=1)
+    return _kernel(_arrays(network, x, y, floors, prior, constant, changed), variables)
 
 
 def _kernel(
@@ -179,8 +203,9 @@ def _kernel(
 
 
 def _arrays(
-    network: Network, x: Array, y: Array, floors: Array, prior: Array, constant: float
-) -> tuple[Array, ...]:
+    network: Network, x: Array, y: Array, floors: Array, prior: Array, constant: float,
+    changed: Array,
+) -> tuple[Array, ...]:  # fmt: skip
     """What the compiled loop reads, in its order."""
     k, d = network.components, network.outputs
     shapes = network.shapes
@@ -200,5 +225,5 @@ def _arrays(
         np.array([network.inputs, *network.hidden], dtype=np.int64),
         np.array(rows, dtype=np.int64), np.ascontiguousarray(index),
         np.array(network.pairs, dtype=np.int64).reshape(-1, 2), scale_floors,
-        np.array(settings), np.ascontiguousarray(prior),
+        np.array(settings), np.ascontiguousarray(prior), np.ascontiguousarray(changed),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from bayesmix.blocks.optimum import Climb, Objective, best_of, climb, curvature
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.inference.map import ADVICE, MAP
+from bayesmix.priors import STANDARD
 from bayesmix.protocols import Array, Design, HasNetwork, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count
 
@@ -120,7 +121,7 @@ class Laplace(Method):
             raise SpecError(
                 f"Laplace: layer='last' is for networks; {type(model).__name__} has no layers"
             )
-        names = [name for name, size in density.variables for _ in range(size)]
+        names = [name.removeprefix(STANDARD) for name, n in density.variables for _ in range(n)]
         return np.flatnonzero([not name.startswith("hidden_") for name in names])
 
 

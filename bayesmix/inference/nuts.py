@@ -246,10 +246,11 @@ def _compiled(density: Target, generator: np.random.Generator, mode: Mode | None
 def _read(trace: Any, density: Target, draws: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Kept draws and statistics out of nutpie's Arrow batches, one a chain."""
     batches, statistics = trace.get_arrow_trace()
-    params = {
-        name: np.stack([_column(batch, name, draws, shape) for batch in batches])
+    flat = density.reported({
+        name: np.concatenate([_column(batch, name, draws, shape) for batch in batches])
         for name, shape in density.outputs
-    }
+    })  # fmt: skip
+    params = {k: v.reshape(len(batches), draws, *v.shape[1:]) for k, v in flat.items()}
     stats = {
         ours: np.stack([_column(batch, theirs, draws, ()) for batch in statistics])
         for theirs, ours in _STATS.items()

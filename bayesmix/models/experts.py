@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import expert_arrays, expert_starts, gated, mixtures
+from bayesmix.blocks import expert_arrays, expert_starts, expert_units, gated, mixtures
 from bayesmix.blocks import formula as formulas
+from bayesmix.blocks.expert_units import Units
 from bayesmix.blocks.gated import Coefficients, Gated
 from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.linear import Linear, check_names, check_side
 from bayesmix.blocks.outcomes import Expert, mixed_moments
 from bayesmix.blocks.spread import require_rows, require_target
 from bayesmix.blocks.targets import Target, expert_of, read_target
+from bayesmix.blocks.whitening import Whitening, whiten
 from bayesmix.errors import DataError, FormulaError
-from bayesmix.priors import LOC_KINDS, Normal, Prior, named_priors, prior_of
+from bayesmix.priors import Normal, Prior, given_prior, kind_of, named_priors
 from bayesmix.protocols import (
-    DATA,
     Array,
     Design,
     DistributionFunction,
@@ -35,8 +36,6 @@ from bayesmix.protocols import (
 )
 from bayesmix.specs import check_choice, check_count, check_number
 
-DEFAULT_PRIORS: dict[str, Prior] = dict.fromkeys(LOC_KINDS, Normal(0.0, 5.0))
-
 
 @dataclass(frozen=True, eq=False)
 class _State:
@@ -44,9 +43,10 @@ class _State:
 
     target: Target
     linear: tuple[Linear, Linear, Linear]
+    units: Units
 
 
-_whitened: WeakKeyDictionary[Design, tuple[Gated, gated.Whitening]] = WeakKeyDictionary()
+_whitened: WeakKeyDictionary[Design, tuple[Gated, Whitening]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,23 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     scale
         The log scale's right-hand side: ``"linear"`` takes the experts', ``"constant"`` is ``"1"``.
     floor
-        Least scale, in units of the target. It keeps the likelihood bounded: without it an expert
-        can collapse on one point.
+        Least scale, in units of the target; None takes a hundredth of the target's standard
+        deviation. It keeps the likelihood bounded: without it an expert can collapse on one point.
     priors
         By name of a coefficient (``x``, ``gate_x``, ``scale_Intercept``) or of a kind: ``loc``,
-        ``gate``, ``scale``. Default: Normal(0, 5), each.
+        ``gate``, ``scale``, ``all``; one prior alone is for all. A prior given so is on the
+        coefficient as it is reported, on data as they are. The others have defaults that know no
+        units, on the coefficients u of standardised data,
+
+        .. math:: \beta = U^{-1}(s\,u + m e), \quad u_j \sim \mathrm N(0, 5^2),
+
+        where U centres the columns of the training rows and scales what each adds to the columns
+        before it to one (:mod:`bayesmix.blocks.standard`), and m and s are the target's mean and
+        standard deviation. For log scales :math:`\log s` is in the place of m and s is one; for
+        the gate and for counts s is one, and m is zero, or the link of the overall mean. Log scales
+        and counts have :math:`\mathrm N(0, 2.5^2)`. Where some coefficients of a predictor have a
+        prior of their own, the default of its intercept is on the predictor's value at the
+        columns' means, that of a slope on the slope in standard units.
 
     Raises
     ------
@@ -103,7 +115,7 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     expert: str = "gaussian"
     gate: str = "same"
     scale: str = "linear"
-    floor: float = 0.01
+    floor: float | None = None
     priors: Any = ()
     default_method: ClassVar[str] = "nuts"
     component: ClassVar[str] = "expert"
@@ -112,8 +124,9 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         formulas.split(self.formula)
         check_count("MixtureOfExperts", "n_experts", self.n_experts)
         check_choice("MixtureOfExperts", "expert", self.expert, ("gaussian", "binomial", "poisson"))
-        floor = check_number("MixtureOfExperts", "floor", self.floor, low=0)
-        object.__setattr__(self, "floor", floor)
+        if self.floor is not None:
+            floor = check_number("MixtureOfExperts", "floor", self.floor, low=0)
+            object.__setattr__(self, "floor", floor)
         for name in ("gate", "scale"):
             check_side("MixtureOfExperts", name, getattr(self, name))
         object.__setattr__(self, "priors", named_priors(self.priors))
@@ -141,7 +154,10 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         self._check(linear, len(table))
         columns = pd.concat([predictors, target.columns(table)], axis=1)
         columns = columns.loc[:, ~columns.columns.duplicated()]
-        return self._assemble(linear, target, target.values(table), columns)  # type: ignore[arg-type]
+        values = target.values(table)
+        arrays = self._arrays(linear, values, len(columns))  # type: ignore[arg-type]
+        units = expert_units.units_of(self.expert, linear, arrays, self.floor, self.is_given)  # type: ignore[arg-type]
+        return self._assemble(_State(target, linear, units), arrays, columns)  # type: ignore[arg-type]
 
     def new_design(self, data: Any, trained: Design) -> Design:
         """New rows; the target may be absent."""
@@ -151,7 +167,8 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         predictors = schema.columns(table, names)
         linear = tuple(one.new(predictors) for one in state.linear)
         values = state.target.new_values(table)
-        return self._assemble(linear, state.target, values, predictors)  # type: ignore[arg-type]
+        arrays = self._arrays(linear, values, len(table))  # type: ignore[arg-type]
+        return self._assemble(replace(state, linear=linear), arrays, predictors)  # type: ignore[arg-type]
 
     def _gate_rhs(self, rhs: str) -> str | None:
         if self.n_experts == 1:
@@ -169,26 +186,25 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
             raise DataError(f"{self.n_experts} experts need as many rows, got {n}; use fewer")
         check_names(linear, [name for name, _ in self.priors])
 
-    def _assemble(
-        self,
-        linear: tuple[Linear, Linear, Linear],
-        target: Target,
-        values: dict[str, Array],
-        columns: pd.DataFrame,
-    ) -> Design:
-        n = len(columns)
+    def _arrays(
+        self, linear: tuple[Linear, Linear, Linear], values: dict[str, Array], n: int
+    ) -> dict[str, Array]:
         offset = None if linear[0].matrices is None else linear[0].matrices.offset
         arrays = {name: one.columns(n) for name, one in zip("XGS", linear, strict=True)}
         arrays = {name: x for name, x in arrays.items() if x.shape[1]}
         arrays["offset"] = np.zeros(n) if offset is None else offset
-        arrays |= values
+        return arrays | values
+
+    def _assemble(self, state: _State, arrays: dict[str, Array], columns: pd.DataFrame) -> Design:
         dims = {name: ("obs", f"{name}_column") if name in "XGS" else ("obs",) for name in arrays}
         coords: dict[str, tuple[Any, ...]] = {"expert": tuple(range(self.n_experts))}
-        for name, one in zip("XGS", linear, strict=True):
+        for name, one in zip("XGS", state.linear, strict=True):
             coords |= one.coords()
             if name in arrays:
                 coords[f"{name}_column"] = one.labels
-        return Design(arrays, dims, coords, columns, target.name, _State(target, linear))
+        units = state.units.arrays(floor=self.expert == "gaussian")
+        dims |= {name: ("standard",) * array.ndim for name, array in units.items()}
+        return Design(arrays | units, dims, coords, columns, state.target.name, state)
 
     def rows(self, design: Design) -> Gated:
         """The design in the shape that densities and EM work on."""
@@ -196,19 +212,19 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         held = {"target": arrays.get("y", np.full(design.n_obs, np.nan))}
         held |= {"trials": arrays["trials"]} if "trials" in arrays else {}
         x, g, s = (arrays.get(name, none) for name in "XGS")
-        return Gated(self.family, held, x, g, s, arrays["offset"])
+        return Gated(self.family(design), held, x, g, s, arrays["offset"])
 
-    def whitened(self, design: Design) -> tuple[Gated, gated.Whitening]:
+    def whitened(self, design: Design) -> tuple[Gated, Whitening]:
         """The rows in coordinates of unit scale, and the way back; kept as long as the design."""
         if design not in _whitened:
             labels = tuple(one.labels for one in design.state.linear)
-            _whitened[design] = gated.whiten(self.rows(design), labels)
+            units: Units = design.state.units
+            _whitened[design] = whiten(self.rows(design), labels, units.location, units.scale)
         return _whitened[design]
 
-    @property
-    def family(self) -> Expert:
+    def family(self, design: Design) -> Expert:
         """The experts' family: densities, derivatives and draws of the target."""
-        return expert_of(self.expert, self.floor)
+        return expert_of(self.expert, design.state.units.floor)
 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
         return {k: v for one in design.state.linear for k, v in one.dims().items()}
@@ -240,7 +256,7 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     def log_parts(self, params: Params, data: Any) -> tuple[Array, Array]:
         design = self.design(data)
         log_weight, loc, spread = self.predictors(params, design)
-        return log_weight, self.family.log_density(self.rows(design).columns(), loc, spread)
+        return log_weight, self.family(design).log_density(self.rows(design).columns(), loc, spread)
 
     def log_density(self, params: Params, data: Any) -> Array:
         return mixtures.log_density(*self.log_parts(params, data))
@@ -248,26 +264,27 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     def curves(self, params: Params, data: Any) -> dict[str, Array]:
         """``weight``, ``loc`` (the expert's mean) and ``scale``, each (sample, obs, expert)."""
         design = self.design(data)
+        family = self.family(design)
         log_weight, loc, spread = self.predictors(params, design)
-        mean, variance = self.family.moments(self.rows(design).columns(), loc, spread)
+        mean, variance = family.moments(self.rows(design).columns(), loc, spread)
         found = {"weight": np.exp(log_weight), "loc": mean}
-        return found | ({"scale": np.sqrt(variance)} if self.family.has_scale else {})
+        return found | ({"scale": np.sqrt(variance)} if family.has_scale else {})
 
     def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
         """Mean and variance of the mixture: they hide its branches, see :meth:`Fit.sample`."""
         design = self.design(data)
-        log_weight, loc, spread = self.predictors(params, design)
         columns = self.rows(design).columns()
-        return mixed_moments(self.family, columns, log_weight, loc, spread)
+        return mixed_moments(self.family(design), columns, *self.predictors(params, design))
 
     def cdf(self, params: Params, data: Any) -> DistributionFunction:
         design = self.design(data)
         log_weight, loc, spread = self.predictors(params, design)
         weight, columns = np.exp(log_weight), self.rows(design).columns()
+        family = self.family(design)
 
         def below(at: Array, rows: Array | slice = slice(None), *, above: bool = False) -> Array:
             own = {name: values[rows] for name, values in columns.items()}
-            function = self.family.sf if above else self.family.cdf
+            function = family.sf if above else family.cdf
             each = function(own, at[:, None], loc[:, rows], spread[:, rows])
             return (weight[:, rows] * each).sum(axis=2)
 
@@ -292,46 +309,33 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     # --- priors and PyMC --------------------------------------------------------------------------
 
     def prior(self, name: str) -> Prior:
-        """The prior of one coefficient: its own, else that of its kind."""
-        return prior_of(name, dict(self.priors), DEFAULT_PRIORS)
+        """The prior of one coefficient: its own, else its kind's, else the default in force."""
+        return expert_units.prior_of(name, self.expert, dict(self.priors))
+
+    def is_given(self, name: str) -> bool:
+        return given_prior(name, kind_of(name), dict(self.priors)) is not None
+
+    def reported(self, free: Params, design: Design) -> dict[str, Array]:
+        return expert_units.reported(self, free, design)
+
+    def free(self, params: Params, design: Design) -> dict[str, Array]:
+        return expert_units.free(self, params, design)
+
+    def log_volume(self, design: Design) -> float:
+        return self.n_experts * design.state.units.log_volume
+
+    def prior_table(self, design: Design) -> dict[str, str]:
+        return expert_units.table(self, design)
 
     def pymc_model(self, data: Any) -> Any:
-        """The model in PyMC: the marginal mixture, its components summed out."""
-        import pymc as pm
-        import pytensor.tensor as pt
+        """The model in PyMC: the marginal mixture, its components summed out.
 
-        design = self.design(data)
-        with pm.Model(coords={dim: list(labels) for dim, labels in design.coords.items()}) as model:
-            held: dict[str, Any] = {
-                name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
-            }
-            etas = []
-            for name, one in zip("XGS", design.state.linear, strict=True):
-                eta: Any = np.zeros((1, self.n_experts))
-                for term in one.terms:
-                    key = one.prefix + term.name
-                    beta = self.prior(key).pymc(key, dims=one.dims()[key])
-                    columns = held[name][:, term.columns]
-                    table = beta[:, None] if term.scalar else beta
-                    for j in range(term.columns.stop - term.columns.start):
-                        eta = eta + columns[:, j, None] * table[None, :, j]
-                etas.append(eta)
-            loc = etas[0] + held["offset"][:, None]
-            wide = [eta + pt.zeros_like(loc) for eta in (etas[1], etas[2])]
-            trials = held.get("trials", held["offset"])
-            pm.CustomDist(
-                design.target, loc, *wide, trials, logp=self._mixture_logp,
-                signature="(k),(k),(k),()->()", observed=held["y"],
-            )  # fmt: skip
-        return model
+        Variables called ``standard ...`` are coefficients of standardised data; those that a fit
+        reports follow from them.
+        """
+        from bayesmix.blocks import graph_experts
 
-    def _mixture_logp(self, y: Any, loc: Any, gate: Any, spread: Any, trials: Any) -> Any:
-        import pytensor.tensor as pt
-
-        part = self.family.graph(y[..., None], trials[..., None], loc, spread)
-        joint: Any = pt.logsumexp(gate + part, axis=-1)
-        normaliser: Any = pt.logsumexp(gate, axis=-1)
-        return joint - normaliser
+        return graph_experts.model_of(self, self.design(data))
 
     def kernel(self, data: Any) -> Kernel | None:
         """The density as a compiled loop, for normal priors; others are left to PyMC."""
@@ -358,7 +362,7 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         design = self.design(data)
         rows, to_raw = self.whitened(design)
         after, value = gated.em_step(rows, to_raw.whitened(self.coefficients(params, design)))
-        return self.named(to_raw.raw(after), design), value
+        return self.named(to_raw.raw(after), design), value - rows.n * to_raw.log_unit
 
     def em_finish(self, params: Params, data: Any) -> tuple[Params, dict[str, Array], float]:
         """Newton steps to the stationary point, experts in order, errors from the information."""

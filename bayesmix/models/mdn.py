@@ -10,17 +10,17 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import mixtures, network_guides
+from bayesmix.blocks import mixtures, network_guides, network_units
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.columns import Columns
 from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.network import ACTIVATIONS, NOISE, Heads, Network
+from bayesmix.blocks.network_units import FLOOR, Standards
 from bayesmix.blocks.response import measured
 from bayesmix.blocks.spread import require_target
 from bayesmix.errors import DataError, SpecError, listed
-from bayesmix.priors import Normal, Prior, named_priors
+from bayesmix.priors import ALL, Normal, Prior, given_prior, named_priors
 from bayesmix.protocols import (
-    DATA,
     Array,
     Design,
     DistributionFunction,
@@ -70,12 +70,18 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         scale for all, still a function of the inputs), ``"fixed"``. For one target the first three
         are the same.
     floor
-        Least scale, in units of the targets.
+        Least scale, in units of the targets; None takes a hundredth of each target's standard
+        deviation.
     fixed_scale
         The scale of ``noise="fixed"``, in units of the targets.
     priors
         By name of a parameter (``loc_bias``) or of a kind: ``hidden``, ``logit``, ``loc``,
-        ``scale``, ``tril``. Default: Normal(0, 5), each, on data as they are.
+        ``scale``, ``tril``, ``all``; one prior alone is for all. A prior given so is on the
+        parameter as it is reported, on data as they are. The others have Normal(0, 5) on the
+        parameters of the same network on standardised data, which knows no units: inputs and
+        targets less their means, divided by their standard deviations (those of the training rows;
+        with ``"isotropic"``, ``"isotropic-shared"`` and ``"fixed"`` noise all targets are divided
+        by one number). ``in_raw_units`` in :mod:`bayesmix.blocks.network` has the formulas.
 
     Raises
     ------
@@ -100,7 +106,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     hidden: tuple[int, ...] = (20,)
     activation: str = "tanh"
     noise: str = "diagonal"
-    floor: float = 0.01
+    floor: float | None = None
     fixed_scale: float | None = None
     priors: Any = ()
     default_method: ClassVar[str] = "mle"
@@ -119,7 +125,8 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         object.__setattr__(self, "hidden", hidden)
         check_choice("MDN", "activation", self.activation, ACTIVATIONS)
         check_choice("MDN", "noise", self.noise, NOISE)
-        object.__setattr__(self, "floor", check_number("MDN", "floor", self.floor, low=0))
+        if self.floor is not None:
+            object.__setattr__(self, "floor", check_number("MDN", "floor", self.floor, low=0))
         if (self.noise == "fixed") != (self.fixed_scale is not None):
             raise SpecError(
                 "MDN: fixed_scale, a number in units of the targets, goes with noise='fixed' and "
@@ -131,18 +138,19 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
                 raise SpecError("MDN: fixed_scale must be above zero")
             object.__setattr__(self, "fixed_scale", wide)
         object.__setattr__(self, "priors", named_priors(self.priors))
-        known = (*KINDS, *self.network(1).shapes)
+        known = (ALL, *KINDS, *self.network(1).shapes)
         unknown = [name for name, _ in self.priors if name not in known]
         if unknown:
             raise SpecError(
                 f"priors for {listed(unknown)} match nothing in the model; allowed: {listed(known)}"
             )
 
-    def network(self, n_inputs: int) -> Network:
-        """Sizes of the network with that many numbers in."""
+    def network(self, n_inputs: int, floor: float | tuple[float, ...] = FLOOR) -> Network:
+        """Sizes of the network with that many numbers in; ``floor`` is for where none was given."""
         wide = 1.0 if self.fixed_scale is None else self.fixed_scale
+        least = floor if self.floor is None else self.floor
         sizes = (n_inputs, len(self.target), self.n_components, self.hidden)
-        return Network(*sizes, self.activation, self.noise, self.floor, wide)
+        return Network(*sizes, self.activation, self.noise, least, wide)
 
     @property
     def formula(self) -> str:
@@ -164,7 +172,10 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
                 "so; rename the column"
             )
         schema.columns(table, [*self.inputs, *self.target])
-        return self._assemble(Columns.of(self.inputs, table), table, scored=True)
+        columns = Columns.of(self.inputs, table)
+        x, y = columns.values(table), self._targets(table)
+        standards = Standards.of(self.network(x.shape[1]), columns, x, y, self.floor)
+        return self._assemble(standards, table, scored=True)
 
     def new_design(self, data: Any, trained: Design) -> Design:
         """New rows; the targets may be absent."""
@@ -172,10 +183,12 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         given = [name for name in self.target if name in table and bool(table[name].notna().all())]
         return self._assemble(trained.state, table, scored=len(given) == len(self.target))
 
-    def _assemble(self, columns: Columns, table: pd.DataFrame, *, scored: bool) -> Design:
-        arrays = {"X": columns.values(table)}
-        if scored:
-            arrays["Y"] = np.stack([measured(table[name]) for name in self.target], axis=1)
+    def _targets(self, table: pd.DataFrame) -> Array:
+        return np.stack([measured(table[name]) for name in self.target], axis=1)
+
+    def _assemble(self, standards: Standards, table: pd.DataFrame, *, scored: bool) -> Design:
+        columns = standards.columns
+        arrays = {"X": columns.values(table)} | ({"Y": self._targets(table)} if scored else {})
         network = self.network(len(columns.labels))
         coords: dict[str, tuple[Any, ...]] = {
             "input": columns.labels,
@@ -185,10 +198,13 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         }
         coords |= {f"unit_{i}": tuple(range(n)) for i, n in enumerate(self.hidden, start=1)}
         kept = [*columns.names, *(self.target if scored else ())]
-        dims = {"X": ("obs", "input"), "Y": ("obs", "output")}
+        known = {"X": ("obs", "input"), "Y": ("obs", "output")}
+        dims = {name: known[name] for name in arrays}
+        units = network_units.arrays(self, network, standards)
+        dims |= {name: (f"{name} entry",) for name in units}
         return Design(
-            arrays, {name: dims[name] for name in arrays}, coords, table.loc[:, kept],
-            self.target[0], columns, tuple(self.target),
+            arrays | units, dims, coords, table.loc[:, kept], self.target[0], standards,
+            tuple(self.target),
         )  # fmt: skip
 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
@@ -222,20 +238,21 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         sizes = {name: len(labels) for name, labels in design.coords.items()}
         found = {}
         for name, dims in self.dims(design).items():
-            lead = np.ndim(full[name]) - len(self._network(design).shapes[name])
+            lead = np.ndim(full[name]) - len(self.network_of(design).shapes[name])
             shape = (*np.shape(full[name])[:lead], *(sizes[dim] for dim in dims))
             found[name] = np.reshape(full[name], shape)
         return found
 
-    def _network(self, design: Design) -> Network:
-        return self.network(design.arrays["X"].shape[1])
+    def network_of(self, design: Design) -> Network:
+        """The network for these data."""
+        return self.network(design.arrays["X"].shape[1], design.state.floor)
 
     # --- the executable equation ------------------------------------------------------------------
 
     def heads(self, params: Params, data: Any) -> tuple[Network, Heads]:
         """Everything that the network sets at each row, for each sample."""
         design = self.design(data)
-        network = self._network(design)
+        network = self.network_of(design)
         return network, network.heads(params, design.arrays["X"])
 
     def log_parts(self, params: Params, data: Any) -> tuple[Array, Array]:
@@ -283,7 +300,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     def simulate(self, params: Params, data: Any, rng: np.random.Generator) -> dict[str, Array]:
         """Every target and its ``component`` for each sample and row."""
         design = self.design(data)
-        drawn, part = self._network(design).draw(rng, params, design.arrays["X"])
+        drawn, part = self.network_of(design).draw(rng, params, design.arrays["X"])
         return {n: drawn[..., j] for j, n in enumerate(self.target)} | {"component": part}
 
     def relabel(self, params: Params, data: Any) -> tuple[Params, Array]:
@@ -301,7 +318,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     def _centre(self, params: Params, design: Design) -> Array:
         """The first target's loc (sample, component) at the mean of the inputs."""
         centre = design.arrays["X"].mean(axis=0, keepdims=True)
-        return self._network(design).heads(params, centre).loc[:, 0, :, 0]
+        return self.network_of(design).heads(params, centre).loc[:, 0, :, 0]
 
     def _reordered(self, params: Params, design: Design, order: Array) -> dict[str, Array]:
         by_component = {
@@ -315,53 +332,37 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     # --- priors and PyMC --------------------------------------------------------------------------
 
     def prior(self, name: str) -> Prior:
-        """The prior of one parameter: its own, else that of its kind."""
-        given = dict(self.priors)
-        return given.get(name) or given.get(name.split("_")[0]) or DEFAULT_PRIOR
+        """The prior of one parameter: its own, else its kind's, else the default in force."""
+        return given_prior(name, name.split("_")[0], dict(self.priors)) or DEFAULT_PRIOR
+
+    def is_given(self, name: str) -> bool:
+        return given_prior(name, name.split("_")[0], dict(self.priors)) is not None
+
+    def reported(self, free: Params, design: Design) -> dict[str, Array]:
+        return network_units.reported(self, free, design)
+
+    def free(self, params: Params, design: Design) -> dict[str, Array]:
+        return network_units.free(self, params, design)
+
+    def log_volume(self, design: Design) -> float:
+        return network_units.log_volume(self, design)
+
+    def prior_table(self, design: Design) -> dict[str, str]:
+        return network_units.table(self, design)
 
     def pymc_model(self, data: Any) -> Any:
-        """The network in PyMC: priors on all weights, the mixture's components summed out."""
-        import pymc as pm
+        """The network in PyMC: priors on all weights, the mixture's components summed out.
 
+        Variables called ``standard ...`` are parameters of the network on standardised data; those
+        that a fit reports follow from them.
+        """
         from bayesmix.blocks import graph_network
 
-        design = self.design(data)
-        network = self._network(design)
-        used = {dim for dims in self.dims(design).values() for dim in dims}
-        coords = {dim: list(design.coords[dim]) for dim in design.coords if dim in used}
-        with pm.Model(coords=coords) as model:
-            held: dict[str, Any] = {
-                name: pm.Data(DATA + name, array) for name, array in design.arrays.items()
-            }
-            weights = {
-                name: self.prior(name).pymc(name, dims=dims).reshape(network.shapes[name])
-                for name, dims in self.dims(design).items()
-            }
-            heads = graph_network.heads(network, weights, held["X"])
-            several = len(self.target) > 1
-
-            def logp(value: Any, *heads: Any) -> Any:
-                y = value if several else value[:, None]
-                return graph_network.log_density(network, y, *heads)
-
-            shapes = ["(k)", "(k,d)", "(k,d)", "(k,p)"][: len(heads)]
-            pm.CustomDist(
-                ", ".join(self.target), *heads, logp=logp,
-                signature=f"{','.join(shapes)}->{'(d)' if several else '()'}",
-                observed=held["Y"] if several else held["Y"][:, 0],
-            )  # fmt: skip
-        return model
+        return graph_network.model_of(self, self.design(data))
 
     def kernel(self, data: Any) -> Kernel | None:
         """The compiled density, where every prior is normal."""
-        from bayesmix.blocks import trainable
-
-        design = self.design(data)
-        priors = {name: self.prior(name) for name in self.dims(design)}
-        if not all(isinstance(prior, Normal) for prior in priors.values()):
-            return None
-        dims = self.dims(design)
-        return trainable.kernel_of(self._network(design), design, priors, dims)  # type: ignore[arg-type]
+        return network_units.kernel(self, self.design(data))
 
     def modes(self, data: Any, rng: np.random.Generator) -> list[Params]:
         return network_guides.modes(self, self.design(data), rng)
@@ -376,14 +377,14 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
 
         design = self.design(data)
         x, y = design.arrays["X"], design.arrays["Y"]
-        return Trainable.of(self._network(design), x, y, rows)
+        return Trainable.of(self.network_of(design), x, y, rows)
 
     def torch_module(self, data: Any) -> Any:
         """The log-likelihood in PyTorch, on data as they are."""
         from bayesmix.blocks.nets_mdn import NetworkLikelihood
 
         design = self.design(data)
-        return NetworkLikelihood(self._network(design), design.arrays["X"], design.arrays["Y"])
+        return NetworkLikelihood(self.network_of(design), design.arrays["X"], design.arrays["Y"])
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         design = self.design(data)

@@ -11,11 +11,11 @@ import pandas as pd
 from bayesmix import schema
 from bayesmix.blocks import clusterwise, mixtures
 from bayesmix.blocks import formula as formulas
-from bayesmix.blocks.gated import orthonormal
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.blocks.spread import require_rows, require_target
 from bayesmix.blocks.targets import Target, read_target
+from bayesmix.blocks.whitening import orthonormal
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
 from bayesmix.protocols import Array, Design, DistributionFunction, HasComponents, HasEM, Params
 from bayesmix.specs import check_count, check_number

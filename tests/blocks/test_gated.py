@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bayesmix.blocks import gated
+from bayesmix.blocks import gated, whitening
 from bayesmix.blocks.gated import Coefficients, Gated
 from bayesmix.blocks.outcomes import Binomial, Gaussian, Poisson
 from bayesmix.errors import DataError
@@ -201,7 +201,7 @@ def labels(rows):
 def test_whitening_and_back(kind, k):
     """Orthonormal columns, coefficients there and back, one likelihood, and the Jacobian."""
     rows = rows_of(kind, k)
-    white, to_raw = gated.whiten(rows, labels(rows))
+    white, to_raw = whitening.whiten(rows, labels(rows))
     for x in (white.loc, white.gate, white.spread):
         np.testing.assert_allclose(x.T @ x, rows.n * np.eye(x.shape[1]), atol=100 * EPS * rows.n)
     c = coefficients(rows, k)
@@ -216,7 +216,7 @@ def test_whitening_and_back(kind, k):
 def test_columns_of_any_size_are_made_orthonormal(scale):
     """Predictors on very different scales are told from predictors that repeat one another."""
     x = columns(np.random.default_rng(3), 50, 3) * [1.0, scale, 1.0]
-    z, back = gated.orthonormal(x, ("a", "b", "c"))
+    z, back = whitening.orthonormal(x, ("a", "b", "c"))
     np.testing.assert_allclose(z.T @ z, 50 * np.eye(3), atol=1e-11)
     np.testing.assert_allclose(x @ back, z, atol=1e-9)
 
@@ -234,11 +234,11 @@ def test_a_column_that_repeats_others_is_named(what):
     """The error names the column that the data say nothing about."""
     x = REPEATS[what](columns(np.random.default_rng(4), 30, 3))
     with pytest.raises(DataError, match="do not determine the coefficient of 'culprit'"):
-        gated.orthonormal(x, ("Intercept", "u", "v", "culprit"))
+        whitening.orthonormal(x, ("Intercept", "u", "v", "culprit"))
 
 
 def test_more_columns_than_rows_are_refused():
     """Three rows do not determine four coefficients."""
     x = columns(np.random.default_rng(5), 3, 4)
     with pytest.raises(DataError, match="fewer rows than columns"):
-        gated.orthonormal(x, ("Intercept", "u", "v", "w"))
+        whitening.orthonormal(x, ("Intercept", "u", "v", "w"))

@@ -64,7 +64,7 @@ def test_parameters_are_called_as_those_of_a_fit():
     """A fit's estimates, loaded by name, give the module the fit's densities."""
     data = bm.datasets.one_to_many()
     method = bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=30))
-    fit = bm.fit(bm.MDN(hidden=(5,)), data, method=method, seed=1, progress=False)
+    fit = bm.fit(bm.MDN(hidden=(5,), floor=0.01), data, method=method, seed=1, progress=False)
     module = network(1, 1, 3, hidden=(5,))
     shapes = {name: value.shape for name, value in module.state_dict().items()}
     estimate = fit.tree["estimate"].data_vars

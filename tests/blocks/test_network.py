@@ -382,7 +382,7 @@ def test_the_order_is_that_of_the_first_targets_loc_at_the_centre():
         np.testing.assert_array_equal(found[name], np.stack([value] * 6))
     centre = design.arrays["X"].mean(axis=0, keepdims=True)
     arranged = model.ordered(params, design)
-    loc = model._network(design).heads(arranged, centre).loc[:, 0, :, 0]
+    loc = model.network_of(design).heads(arranged, centre).loc[:, 0, :, 0]
     assert (np.diff(loc, axis=1) > 0).all()
     assert set(arranged) == set(params)
 

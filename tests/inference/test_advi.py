@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from book import EXPERTS
 
 import bayesmix as bm
 from bayesmix.blocks.minibatch import Batches
@@ -12,24 +13,22 @@ from bayesmix.blocks.target import target
 from bayesmix.errors import SpecError
 from bayesmix.rng import stream
 
-MODEL = bm.MixtureOfExperts("target ~ x", n_experts=3)
-
 
 def test_batches_reach_the_optimum() -> None:
     """Batches of 100 of 1,000 rows end within a nat of DADVI's optimum."""
     data = bm.datasets.one_to_many()
     method = bm.ADVI(batch_size=100, steps=4000, draws=200)
-    fit = bm.fit(MODEL, data, method=method, seed=1, progress=False)
-    best = bm.fit(MODEL, data, method=bm.DADVI(draws=200), seed=1, progress=False)
+    fit = bm.fit(EXPERTS, data, method=method, seed=1, progress=False)
+    best = bm.fit(EXPERTS, data, method=bm.DADVI(draws=200), seed=1, progress=False)
     ours, theirs = (f.tree["fit_stats"]["elbo_final"].item() for f in (fit, best))
     assert theirs - 1 < ours < theirs + 1
 
 
 def test_batches_are_unbiased() -> None:
     """Averaged over the batches of an epoch, density and gradient are those of all rows."""
-    design = MODEL.design(bm.datasets.one_to_many())
-    batches = Batches(MODEL, design, 50, stream(1, "batches"))
-    whole = target(MODEL, design)
+    design = EXPERTS.design(bm.datasets.one_to_many())
+    batches = Batches(EXPERTS, design, 50, stream(1, "batches"))
+    whole = target(EXPERTS, design)
     point = stream(2, "point").normal(0, 0.5, whole.n_dim)
     epoch = [batches.estimate(point[None]) for _ in range(20)]
     value, gradient = whole.log_density(point)

@@ -44,7 +44,8 @@ def bayesmix_fit(method: Any, seed: int, **options: Any) -> tuple[Any, float]:
     import bayesmix as bm
 
     table = bm.datasets.one_to_many()
-    model = bm.MixtureOfExperts("target ~ x", n_experts=EXPERTS, **options)
+    book = {"priors": bm.Normal(0, WIDE), "floor": FLOOR}
+    model = bm.MixtureOfExperts("target ~ x", n_experts=EXPERTS, **book, **options)
     model.design(table)  # loads what the peers' imports load before their clocks start
     start = time.perf_counter()
     fit = bm.fit(model, table, method=method, seed=seed, progress=False)

@@ -23,7 +23,8 @@ def fit(method: Any, seed: int) -> tuple[Any, float]:
     """A fit by bayesmix and its seconds; the code is compiled and loaded before."""
     import bayesmix as bm
 
-    table, model = bm.datasets.one_to_many(), bm.MDN("x", "target", PARTS, hidden=(UNITS,))
+    book = {"priors": bm.Normal(0, WIDE), "floor": FLOOR}
+    table, model = bm.datasets.one_to_many(), bm.MDN("x", "target", PARTS, (UNITS,), **book)
     bm.fit(model, table.iloc[:50], method=bm.MLE(optimizer=bm.LBFGS(max_iter=2)), progress=False)
     start = time.perf_counter()
     found = bm.fit(model, table, method=method, seed=seed, progress=False)

@@ -1,0 +1,254 @@
+r"""Standard coordinates of a mixture of experts: what its default priors are priors on.
+
+Each predictor's coefficients :math:`\beta` are read in coordinates u that know no units,
+
+.. math:: U \beta = d\,u + c,
+
+with U from :class:`bayesmix.blocks.standard.Standard` (columns centred, of unit scale, each less
+what the columns before it explain). For the experts' locs d is the target's scale s and c, in the
+rows of intercepts, its location m; for log scales c is log s; for the gate d = 1 and c = 0. A
+coefficient with a prior of its own stays as it is: its row of U is that of the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import logsumexp
+
+from bayesmix.blocks.linear import Linear
+from bayesmix.blocks.standard import Standard
+from bayesmix.priors import STANDARD, Normal, Prior, given_prior, kind_of
+from bayesmix.protocols import Array, Design, Params
+
+if TYPE_CHECKING:
+    from bayesmix.models.experts import MixtureOfExperts
+
+WIDE, LINKED = Normal(0.0, 5.0), Normal(0.0, 2.5)
+"""Default priors in standard coordinates. A local line may be several times as steep as the cloud
+of all rows is, and a gate sharper; on a log or logit scale 2.5 is a factor of twelve already."""
+FLOOR = 0.01
+"""Least scale where none is given, in standard deviations of the target."""
+_SHOWN, _DRAWS = 4, 20_000
+"""Levels of a factor whose priors are spelled out; draws where a marginal has no closed form."""
+_CONSTANT = 1e-12
+"""Spread of a target, relative to its size, below which it is rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    r"""The coordinates of one predictor, :math:`U\beta = d\,u + c`.
+
+    Parameters
+    ----------
+    standard
+        U.
+    width, centre
+        d and c, (column,).
+    """
+
+    standard: Standard
+    width: Array
+    centre: Array
+
+    @property
+    def is_identity(self) -> bool:
+        """True where u is beta: every coefficient has a prior of its own."""
+        plain = bool((self.width == 1).all() and (self.centre == 0).all())
+        return plain and self.standard.is_identity
+
+    @property
+    def matrix(self) -> Array:
+        """T in beta = T u + t."""
+        return self.standard.inverse * self.width
+
+    @property
+    def shift(self) -> Array:
+        """t in beta = T u + t."""
+        return self.standard.inverse @ self.centre
+
+    @property
+    def log_volume(self) -> float:
+        """log |d beta / d u| of one component."""
+        return float(np.log(self.width).sum()) - self.standard.log_determinant
+
+    def columns(self, x: Array) -> Array:
+        """X T: the columns (obs, column) whose coefficients are u."""
+        return x if self.is_identity else x @ self.matrix
+
+    def offset(self, x: Array) -> Array | float:
+        """X t, (obs,): what the predictor is where u is zero."""
+        return 0.0 if self.is_identity else x @ self.shift
+
+    def raw(self, free: Array) -> Array:
+        """Coefficients beta (..., column) from u."""
+        if self.is_identity:
+            return free
+        return self.standard.to_raw(self.width * free + self.centre)
+
+    def free(self, raw: Array) -> Array:
+        """u from coefficients beta (..., column)."""
+        if self.is_identity:
+            return raw
+        return (self.standard.to_standard(raw) - self.centre) / self.width
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of a data set: the target's location, scale and floor, and three predictors'."""
+
+    location: float
+    scale: float
+    floor: float
+    sides: tuple[Side, Side, Side]
+
+    @property
+    def log_volume(self) -> float:
+        """log |d beta / d u| of all coefficients of one component."""
+        return sum(side.log_volume for side in self.sides)
+
+    @property
+    def unit(self) -> float:
+        """What every log scale is relative to: the target's scale where priors are standard."""
+        return self.scale if self.sides[2].centre.any() else 1.0
+
+    def arrays(self, *, floor: bool) -> dict[str, Array]:
+        """What PyMC's reading takes of them: T and t of each predictor that has standard priors."""
+        found = {"floor": np.array([self.floor])} if floor else {}
+        for name, side in zip("XGS", self.sides, strict=True):
+            if not side.is_identity:
+                found |= {f"{name}_matrix": side.matrix, f"{name}_shift": side.shift}
+        return found
+
+
+def units_of(
+    kind: str,
+    linear: tuple[Linear, Linear, Linear],
+    arrays: dict[str, Array],
+    floor: float | None,
+    given: Callable[[str], bool],
+) -> Units:
+    """The units of training rows.
+
+    Parameters
+    ----------
+    kind
+        The experts' family.
+    arrays
+        The design's: columns ``X``, ``G``, ``S``, the target ``y``, ``trials``, ``offset``.
+    floor
+        Least scale in units of the target; None takes :data:`FLOOR` of the target's scale.
+    given
+        Whether the coefficient of that name has a prior of its own.
+    """
+    n = len(arrays["y"])
+    columns = [arrays.get(name, np.empty((n, 0))) for name in "XGS"]
+    intercepts = [one.intercepts() for one in linear]
+    location, scale = target_units(kind, arrays, centred=bool(intercepts[0].any()))
+    centres = (location, 0.0, np.log(scale))
+    widths = (scale, 1.0, 1.0)
+    sides = []
+    for one, x, is_intercept, centre, width in zip(
+        linear, columns, intercepts, centres, widths, strict=True
+    ):
+        own = one.by_column(given)
+        standard = Standard.of(x, intercepts=is_intercept, given=own)
+        centred = np.where(is_intercept & ~own, centre, 0.0)
+        sides.append(Side(standard, np.where(own, 1.0, width), centred))
+    least = FLOOR * scale if floor is None else floor
+    return Units(location, scale, least, (sides[0], sides[1], sides[2]))
+
+
+def target_units(kind: str, arrays: dict[str, Array], *, centred: bool) -> tuple[float, float]:
+    """Location and scale of the target on the link scale, less its offset.
+
+    A Gaussian target has its mean and standard deviation (zero and root mean square where it is
+    not ``centred``); counts have the link of their overall mean, and unit scale.
+    """
+    y, offset = arrays["y"], arrays["offset"]
+    if kind == "poisson":
+        return float(np.log(y.sum() + 0.5) - logsumexp(offset)), 1.0
+    if kind == "binomial":
+        hits, misses = y.sum() + 0.5, (arrays["trials"] - y).sum() + 0.5
+        return float(np.log(hits) - np.log(misses) - offset.mean()), 1.0
+    rest = y - offset
+    location = float(rest.mean()) if centred else 0.0
+    size = float(np.abs(rest).max(initial=0.0))
+    scale = size * float(np.sqrt((((rest - location) / size) ** 2).mean())) if size > 0 else 0.0
+    return location, scale if scale > _CONSTANT * size else 1.0
+
+
+def prior_of(name: str, kind: str, given: Mapping[str, Prior]) -> Prior:
+    """The prior of one coefficient of experts of that kind: the one given, else the default."""
+    linked = kind_of(name) == "scale" or (kind_of(name) == "loc" and kind != "gaussian")
+    return given_prior(name, kind_of(name), given) or (LINKED if linked else WIDE)
+
+
+def reported(model: MixtureOfExperts, free: Params, design: Design) -> dict[str, Array]:
+    """Named coefficients from the free variables behind them; any leading axes."""
+    values = {name.removeprefix(STANDARD): np.asarray(value) for name, value in free.items()}
+    return _mapped(model, values, design, lambda side, coef: side.raw(coef))
+
+
+def free(model: MixtureOfExperts, params: Params, design: Design) -> dict[str, Array]:
+    """The free variables behind named coefficients; any leading axes."""
+    values = {name: np.asarray(value) for name, value in params.items()}
+    found = _mapped(model, values, design, lambda side, coef: side.free(coef))
+    return {model.free_name(name): value for name, value in found.items()}
+
+
+def _mapped(
+    model: MixtureOfExperts,
+    values: dict[str, Array],
+    design: Design,
+    change: Callable[[Side, Array], Array],
+) -> dict[str, Array]:
+    found: dict[str, Array] = {}
+    dims = model.dims(design)
+    for one, side in zip(design.state.linear, design.state.units.sides, strict=True):
+        if not one.terms:
+            continue
+        name = next(iter(one.dims()))
+        lead = values[name].shape[: values[name].ndim - len(dims[name])]
+        coef = one.gather(values, (*lead, model.n_experts))
+        found |= one.scatter(change(side, coef))
+    return {name: found[name] for name in dims}
+
+
+def table(model: MixtureOfExperts, design: Design) -> dict[str, str]:
+    """The prior in force of each coefficient, in words and in the data's units."""
+    found: dict[str, str] = {}
+    for one, side in zip(design.state.linear, design.state.units.sides, strict=True):
+        own = {term: model.prior(one.prefix + term.name) for term in one.terms}
+        width = [prior for term, prior in own.items() for _ in one.labels[term.columns]]
+        loc, scale = _marginal(side, width)
+        for term, prior in own.items():
+            name = one.prefix + term.name
+            found[name] = repr(prior)
+            if not model.is_given(name):
+                found[name] = standard_words(prior, loc[term.columns], scale[term.columns])
+    return found
+
+
+def standard_words(prior: Prior, loc: Array, scale: Array) -> str:
+    """A prior on standardised data, and what it is for one parameter in the data's units."""
+    each = [f"Normal({m:.4g}, {s:.4g})" for m, s in zip(loc, scale, strict=True)]
+    distinct = list(dict.fromkeys(each))
+    shown = ", ".join(distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
+    return f"{prior!r} on standardised data: {shown} in these units"
+
+
+def _marginal(side: Side, priors: list[Prior]) -> tuple[Array, Array]:
+    """Mean and sd of the prior of each coefficient, in the data's units."""
+    if not priors:
+        return np.empty(0), np.empty(0)
+    if all(isinstance(prior, Normal) for prior in priors):
+        moments = np.array([[p.loc, p.scale] for p in priors if isinstance(p, Normal)])
+        variance = np.square(side.matrix) @ np.square(moments[:, 1])
+        return side.raw(moments[:, 0]), np.sqrt(variance)
+    rng = np.random.default_rng(0)
+    drawn = side.raw(np.stack([prior.draw(rng, (_DRAWS,)) for prior in priors], axis=1))
+    return drawn.mean(axis=0), drawn.std(axis=0)

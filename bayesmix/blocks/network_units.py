@@ -1,0 +1,153 @@
+r"""Standard units of a mixture density network: what its default priors are priors on.
+
+Inputs are centred and of unit scale, targets less their means and in standard deviations. A
+parameter of the network on such data is a free variable with prior Normal(0, 5); those reported are
+of the network that has the same density on data as they are,
+
+.. math:: W_1 = W_1' / s_x, \quad b_1 = b_1' - W_1 m_x, \quad
+          \mu = m_y + s_y \mu', \quad L = \mathrm{diag}(s_y)\, L'.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayesmix.blocks.columns import Columns
+from bayesmix.blocks.network import (
+    Network,
+    Units,
+    changes_of,
+    first_layer,
+    in_raw_units,
+    in_standard_units,
+    units_of,
+)
+from bayesmix.priors import Normal
+from bayesmix.protocols import Array, Design, Kernel, Params
+
+if TYPE_CHECKING:
+    from bayesmix.models.mdn import MDN
+
+FLOOR = 0.01
+"""Least scale where none is given, in standard deviations of the target."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standards:
+    """What the design of new rows needs to know of the training rows.
+
+    Parameters
+    ----------
+    columns
+        The inputs' names and levels.
+    units
+        Means and scales of inputs and targets.
+    floor
+        Least scale, of each output or of all.
+    """
+
+    columns: Columns
+    units: Units
+    floor: float | tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls, network: Network, columns: Columns, x: Array, y: Array, floor: float | None
+    ) -> Standards:
+        """The units of training rows; a floor of None is a hundredth of the targets' scales."""
+        units = units_of(network, x, y)
+        if floor is not None:
+            return cls(columns, units, floor)
+        least = tuple(float(value) for value in FLOOR * units.y_scale)
+        return cls(columns, units, least if network.noise in ("diagonal", "full") else least[0])
+
+
+def given_names(model: MDN, network: Network) -> frozenset[str]:
+    """Names of the parameters that have priors of their own, on data as they are."""
+    return frozenset(name for name in network.shapes if model.is_given(name))
+
+
+def arrays(model: MDN, network: Network, standards: Standards) -> dict[str, Array]:
+    """What PyMC's reading takes of the units, one-dimensional: see ``graph_network.parameters``."""
+    given = given_names(model, network)
+    found = {"floor": np.atleast_1d(np.asarray(standards.floor, dtype=float))}
+    for name, change in changes_of(network, standards.units, given).items():
+        if name not in given:
+            found |= {
+                f"{p} {name}": v.ravel() for p, v in zip(("unit", "shift"), change, strict=True)
+            }
+    if any(f"{name}_bias" not in given for name in first_layer(network)):
+        found["x_mean"] = standards.units.x_mean
+    return found
+
+
+def reported(model: MDN, free: Params, design: Design) -> dict[str, Array]:
+    """Parameters as a fit reports them from the free variables behind them."""
+    named = {name: free[model.free_name(name)] for name in model.dims(design)}
+    return _changed(model, named, design, in_raw_units)
+
+
+def free(model: MDN, params: Params, design: Design) -> dict[str, Array]:
+    """The free variables behind reported parameters."""
+    found = _changed(model, params, design, in_standard_units)
+    return {model.free_name(name): value for name, value in found.items()}
+
+
+def _changed(
+    model: MDN, params: Params, design: Design, change: Callable[..., dict[str, Array]]
+) -> dict[str, Array]:
+    network = model.network_of(design)
+    given = given_names(model, network)
+    if len(given) == len(network.shapes):
+        return dict(params)
+    dims, full = model.dims(design), {}
+    for name, shape in network.shapes.items():
+        value = np.asarray(params[name], dtype=float)
+        full[name] = value.reshape((*value.shape[: value.ndim - len(dims[name])], *shape))
+    return model.named(change(network, full, design.state.units, given), design)
+
+
+def log_volume(model: MDN, design: Design) -> float:
+    """log |d reported / d free|, a constant."""
+    network = model.network_of(design)
+    changes = changes_of(network, design.state.units, given_names(model, network))
+    return float(sum(np.log(factor).sum() for factor, _ in changes.values()))
+
+
+def table(model: MDN, design: Design) -> dict[str, str]:
+    """The prior in force of each parameter, in words."""
+    where = "" if len(design.state.units.y_scale) > 1 else _where(design.state.units)
+    return {
+        name: f"{model.prior(name)!r}"
+        + ("" if model.is_given(name) else f" on standardised data{where}")
+        for name in model.dims(design)
+    }
+
+
+def _where(units: Units) -> str:
+    """The units of the target."""
+    return f", the target less {units.y_mean[0]:.4g} in units of {units.y_scale[0]:.4g}"
+
+
+def kernel(model: MDN, design: Design) -> Kernel | None:
+    """The compiled density of the free variables; None where some prior is not normal."""
+    from bayesmix.blocks.trainable import kernel_of
+
+    network = model.network_of(design)
+    given = given_names(model, network)
+    priors, variables = {}, []
+    for name, dims in model.dims(design).items():
+        prior = model.prior(name)
+        if not isinstance(prior, Normal):
+            return None
+        priors[name] = prior
+        variables.append((model.free_name(name), tuple(len(design.coords[d]) for d in dims)))
+    found = kernel_of(network, design, priors, design.state.units, given, tuple(variables))
+    if found is None or len(given) == len(priors):
+        return found
+    return replace(found, reported=functools.partial(model.reported, design=design))
