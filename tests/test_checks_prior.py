@@ -98,6 +98,7 @@ def test_old_faithful_with_raw_priors_is_refused():
     )
 
 
+@pytest.mark.slow
 def test_the_book_s_priors_pass():
     """On one to many and the census nothing fails, and every parameter has left its prior."""
     method = bm.NUTS(draws=400)

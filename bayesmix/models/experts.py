@@ -88,9 +88,8 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         before it to one (:mod:`bayesmix.blocks.standard`), and m and s are the target's mean and
         standard deviation. For log scales :math:`\log s` is in the place of m and s is one; for
         the gate and for counts s is one, and m is zero, or the link of the overall mean. Log scales
-        and counts have :math:`\mathrm N(0, 2.5^2)`. Where some coefficients of a predictor have a
-        prior of their own, the default of its intercept is on the predictor's value at the
-        columns' means, that of a slope on the slope in standard units.
+        and counts have :math:`\mathrm N(0, 2.5^2)`. Beside coefficients with priors of their own an
+        intercept's default is on the predictor at the columns' means, a slope's on the slope.
 
     Raises
     ------
@@ -380,13 +379,12 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
 
     def coefficients(self, params: Params, design: Design) -> Coefficients:
         """The named parameters of one point as coefficients."""
-        parts = (one.gather(params, (self.n_experts,)) for one in design.state.linear)
-        return Coefficients(*parts)
+        return Coefficients(*(one.gather(params, (self.n_experts,)) for one in design.state.linear))
 
     def named(self, c: Coefficients, design: Design) -> dict[str, Array]:
         """Coefficients as named parameters."""
-        parts = zip(design.state.linear, c, strict=True)
-        return {name: value for one, coef in parts for name, value in one.scatter(coef).items()}
+        pairs = [one.scatter(coef) for one, coef in zip(design.state.linear, c, strict=True)]
+        return {**pairs[0], **pairs[1], **pairs[2]}
 
     def torch_module(self, data: Any) -> Any:
         """The log-likelihood in PyTorch, at a rough solution; its context is the design's rows."""
@@ -398,5 +396,6 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         design = self.design(data)
-        raw = expert_starts.in_order(module.coefficients(), self.rows(design))
-        return self.named(raw, design), {}
+        return self.named(
+            expert_starts.in_order(module.coefficients(), self.rows(design)), design
+        ), {}
