@@ -84,12 +84,12 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
 
         .. math:: \beta = U^{-1}(s\,u + m e), \quad u_j \sim \mathrm N(0, 5^2),
 
-        where U centres the columns of the training rows and scales what each adds to the columns
-        before it to one (:mod:`bayesmix.blocks.standard`), and m and s are the target's mean and
-        standard deviation. For log scales :math:`\log s` is in the place of m and s is one; for
-        the gate and for counts s is one, and m is zero, or the link of the overall mean. Log scales
-        and counts have :math:`\mathrm N(0, 2.5^2)`. Beside coefficients with priors of their own an
-        intercept's default is on the predictor at the columns' means, a slope's on the slope.
+        where U centres the columns of the training rows and scales what each adds to those before
+        it to one (:mod:`bayesmix.blocks.standard`); m and s are the target's mean and sd. For log
+        scales m is :math:`\log s` and s one, for the gate zero and one, for counts the link of the
+        overall mean and one; log scales and counts have :math:`\mathrm N(0, 2.5^2)`. Beside priors
+        given for other coefficients, an intercept's default is on the predictor at the columns'
+        means, a slope's on the slope.
 
     Raises
     ------
