@@ -13,11 +13,14 @@ from bayesmix import rng as random
 from bayesmix import workflow
 from bayesmix.elpd import Scored
 from bayesmix.errors import BayesmixError, DataError, MissingCapability, SpecError, listed
-from bayesmix.protocols import Array, HasComponents, HasEM, HasNetwork, Report
+from bayesmix.nested import RatioTest, ratio_tests
+from bayesmix.protocols import Array, HasComponents, HasEM, HasGroups, HasNetwork, Report
 from bayesmix.ranking import Ranking
 from bayesmix.result import Fit
 
 INFORMATION = ("bic", "icl")
+_WORTH_A_NOTE = 1.0
+"""Error of a log-likelihood, in nats, from which on a difference of BIC of 2 may be its doing."""
 
 
 def folds_of(n: int, count: int) -> Array:
@@ -74,8 +77,9 @@ class Selection(Ranking):
               \mathrm{ICL} = \mathrm{BIC} - 2 \sum_{ik} h_{ik} \log h_{ik},
 
     with p free parameters, n rows and responsibilities h: ICL also asks that components be told
-    apart. Neither is a sum of scores of rows, so there are no standard errors of differences and
-    no stacking weights: use ``criterion="kfold"`` for what predicts best.
+    apart. With group effects, L has them integrated out, and p counts common effects, standard
+    deviations and correlations. Neither is a sum of scores of rows, so there are no standard
+    errors of differences and no stacking weights: use ``criterion="kfold"`` for what predicts best.
 
     Parameters
     ----------
@@ -90,7 +94,9 @@ class Selection(Ranking):
         components than the data have, parameters are not identified and that approximation fails;
         then there are no weights, and a note says so.
     notes
-        Sentences: what stands against a fit, what a number is not.
+        Sentences: what stands against a fit, what a number is not, and the tests.
+    tests
+        A likelihood-ratio test for every pair of nested regressions, beside their BIC.
 
     References
     ----------
@@ -102,6 +108,7 @@ class Selection(Ranking):
     criterion: str
     table: pd.DataFrame
     notes: tuple[str, ...] = ()
+    tests: tuple[RatioTest, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -151,7 +158,9 @@ def by_information(fits: Mapping[str, Fit], criterion: str, notes: Sequence[str]
         table["weight"] = weight / weight.sum()
     if criterion == "bic" and several and len(fits) > 1:
         notes = [*notes, _SINGULAR.format(listed(several))]
-    return Selection(criterion, table, tuple(notes))
+    tests = ratio_tests(fits, table["log_likelihood"].to_dict()) if criterion == "bic" else []
+    notes = [*notes, *_approximated(fits), *map(str, tests)]
+    return Selection(criterion, table, tuple(notes), tuple(tests))
 
 
 _SINGULAR = (
@@ -181,8 +190,26 @@ def information(name: str, fit: Fit, criterion: str) -> dict[str, float]:
 
 
 def log_likelihood(fit: Fit) -> float:
-    """The log-likelihood that a fit has reached."""
+    """The log-likelihood that a fit has reached, with group effects integrated out."""
+    if isinstance(fit.model, HasGroups):
+        return float(fit.tree["fit_stats"]["log_likelihood"].to_numpy()[-1])
     return float(fit.log_density().sum())
+
+
+def _approximated(fits: Mapping[str, Fit]) -> list[str]:
+    """Whose log-likelihood is not known well enough for what rests on it."""
+    errors = {name: _approximation_error(fit) for name, fit in fits.items()}
+    return [
+        f"{name!r}: its log-likelihood is an approximation, {-error:+.1f} nats off (diagnose() "
+        "says more), and so is what rests on it."
+        for name, error in errors.items()
+        if abs(error) > _WORTH_A_NOTE
+    ]
+
+
+def _approximation_error(fit: Fit) -> float:
+    stats = fit.tree["fit_stats"].to_dataset()
+    return float(stats["approximation_error"]) if "approximation_error" in stats else 0.0
 
 
 def _n_components(fit: Fit) -> int:

@@ -26,7 +26,12 @@ FLOORS = [
 TOP = len(FLOORS)
 
 # Modules that are the inside of another one count as that one.
-PARTS = {"checks": "diagnostics", "elpd": "comparison", "selection": "comparison"}
+PARTS = {
+    "checks": "diagnostics",
+    "elpd": "comparison",
+    "selection": "comparison",
+    "nested": "comparison",
+}
 
 # Who may import what, at the top of a module or inside a function. A library that is not named
 # here is free to all.

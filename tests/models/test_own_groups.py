@@ -205,3 +205,27 @@ def test_quadrature_is_that_of_lme4(formula, table, expected):
     assert (
         "The quadrature of the likelihood is right to 0.01 nats" in found["approximation"].message
     )
+
+
+def test_bic_of_groups_is_of_the_marginal_likelihood():
+    """birthwt (own-data.md): 247.6 with a spread for the rows against 242.4 without, as in R."""
+    table = numbered(own("birthwt"), "rid")
+    fits = {"rows": fitted("low ~ age + (1 | rid)", table), "plain": fitted("low ~ age", table)}
+    found = bm.compare(fits, criterion="bic")
+    assert found.best == "plain"
+    assert found.table.loc["rows", "bic"] == pytest.approx(247.6369, abs=1e-3)
+    assert found.table.loc["plain", "bic"] == pytest.approx(242.3955, abs=1e-3)
+    (test,) = found.tests
+    assert (test.smaller, test.larger, test.df, test.new_spreads) == ("plain", "rows", 1, 1)
+    assert test.statistic < 0.01
+
+
+def test_ratio_tests_are_those_of_anova():
+    """Contraception by district, urban slopes added: R's anova of two glmer fits to 1e-2."""
+    table = contraception()
+    formula = "use ~ age + I(age**2) + urban + livch + ({} | district)"
+    fits = {name: fitted(formula.format(name), table) for name in ("1", "urban")}
+    (test,) = bm.compare(fits, criterion="bic").tests
+    assert (test.smaller, test.larger, test.df) == ("1", "urban", 2)
+    assert test.statistic == pytest.approx(12.117966, abs=1e-2)
+    assert test.p_value == pytest.approx(0.00233678, rel=1e-2)
