@@ -79,6 +79,7 @@ def test_groups_that_differ_win(fits):
     assert found.tests[0].p_value < 1e-4
 
 
+@pytest.mark.slow
 def test_a_chi_square_of_plain_models_is_right():
     """100 tables without the effect: p-values are uniform, by Kolmogorov and Smirnov."""
     from scipy.stats import kstest
