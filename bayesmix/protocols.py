@@ -229,6 +229,11 @@ class HasEM(Model):
     def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
         """Up to ``count`` distinct rough solutions, most promising first."""
 
+    def em_moves(self, params: Params, data: Any) -> list[Params]:
+        """Solutions unlike ``params`` in one respect, to climb from; none by default."""
+        del params, data
+        return []
+
     @abstractmethod
     def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
         """One E-step and M-step; returns new parameters and the objective before the step."""

@@ -1,8 +1,8 @@
-"""Expectation maximisation from many starts: short runs of all, long runs of the best."""
+"""Expectation maximisation from many starts: short runs of all, long runs of the promising."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,18 @@ import numpy as np
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array, Design, HasEM, Params
 
-SHORT, KEPT = 5, 5
-"""Steps that every start is given, and how many of them go on."""
+SHORT, KEPT = 5, 3
+"""Steps that every start is given; it goes on if fewer than so many before it got further."""
+LOT = 10
+"""Starts that share a stream of random numbers."""
+ROUNDS = 5
+"""Times that the best is moved about, at most."""
+TRIED, LOOKED_AT, CHEAP = 1, 6, 1_500
+"""Moves that are climbed from and looked at, at least; more where rows are fewer than the last."""
+NEAR = 0.02
+"""Log densities that agree so well in every row are of one maximum: a run there is not ended."""
+GAIN = 1e-9
+"""A relative gain below this is rounding: two runs that ended at one maximum."""
 MANY, SOME = 20_000, 5_000
 """Beyond so many rows the starts compete on some of them, and only the best see all."""
 
@@ -67,35 +77,118 @@ def best_runs(
 ) -> tuple[Run, Array]:
     """The best of several runs, and the objective that each start reached.
 
-    All starts get a few steps; the most promising go on to the end.
+    Starts are judged one after the other, each by those before it alone, so that more starts try
+    all that fewer try: a few steps for each, and to the end for one that is among the best so far.
+    Each new best is moved about, too, for as long as that gains (:meth:`HasEM.em_moves`).
     """
+    search = _Search(model, design, max_iter, tolerance)
     if design.n_obs > MANY:
         some = design.rows(np.sort(rng.choice(design.n_obs, SOME, replace=False)))
-        runs, _ = _runs(model, some, model.em_starts(some, rng, restarts), max_iter, tolerance)
-        starts = [run.params for run in runs]
-    else:
-        starts = model.em_starts(design, rng, restarts)
-    report(0.5)
-    runs, ends = _runs(model, design, starts, max_iter, tolerance)
-    return runs[0], ends
+        rough = _Search(model, some, max_iter, tolerance)
+        for done, start in enumerate(_starts(model, some, rng, restarts)):
+            rough.look(start)
+            report(0.5 * done / restarts)
+        for run in rough.ladder:
+            search.climb(run.params, [])
+        ends = np.array([run.value for run in search.ladder])
+        return search.best, ends
+    for done, start in enumerate(_starts(model, design, rng, restarts)):
+        search.look(start)
+        report(done / restarts)
+    return search.best, np.array(search.ends)
 
 
-def _runs(
-    model: HasEM, design: Design, starts: list[Params], max_iter: int, tolerance: float
-) -> tuple[list[Run], Array]:
-    """The runs that went on, best first, and what every start reached."""
-    short: list[tuple[Params, list[float]]] = []
-    for start in starts:
+def _starts(model: HasEM, design: Design, rng: np.random.Generator, count: int) -> Iterator[Params]:
+    """Starts in lots, each with random numbers of its own: the first are the same of any count."""
+    seen = 0
+    for generator in rng.spawn(-(-count // LOT)):
+        yield from model.em_starts(design, generator, LOT)[: count - seen]
+        seen += LOT
+
+
+class _Search:
+    """The best run so far, and how it was come by."""
+
+    def __init__(self, model: HasEM, design: Design, max_iter: int, tolerance: float) -> None:
+        self.model, self.design = model, design
+        self.max_iter, self.tolerance = max_iter, tolerance
+        self.sign = 1.0 if model.objective == "sse" else -1.0
+        self.ladder: list[Run] = []
+        """Every run that was the best when it ended; the last is the best."""
+        self.ends: list[float] = []
+        self._short: list[float] = []
+        self._ended: list[tuple[Run, Array]] = []
+
+    @property
+    def best(self) -> Run:
+        """The best run so far."""
+        return self.ladder[-1]
+
+    def look(self, start: Params) -> None:
+        """A few steps from a start; to the end, if it is among the best so far."""
         trace: list[float] = []
-        short.append((steps(model, design, start, trace, SHORT, tolerance), trace))
-    ends = np.array([trace[-1] for _, trace in short])
-    sign = 1.0 if model.objective == "sse" else -1.0
-    runs = []
-    for i in np.argsort(sign * ends, kind="stable")[:KEPT]:
-        params, trace = short[i]
-        params = steps(model, design, params, trace, max_iter, tolerance)
-        params, errors, slope = model.em_finish(params, design)
-        trace.append(model.em_step(params, design)[1])
-        runs.append(Run(params, np.array(trace), errors, slope))
-        ends[i] = trace[-1]
-    return sorted(runs, key=lambda run: sign * run.value), ends
+        params = self._steps(start, trace, SHORT)
+        cost = self.sign * trace[-1]
+        rank = sum(cost > other for other in self._short)
+        self._short.append(cost)
+        if rank >= KEPT:
+            self.ends.append(trace[-1])
+            return
+        before = len(self.ladder)
+        self.ends.append(self.climb(params, trace).value)
+        if len(self.ladder) > before:
+            self._move()
+
+    def climb(self, params: Params, trace: list[float]) -> Run:
+        """A run to its end, or to where another has been; the best so far, if it is."""
+        for done in range(0, self.max_iter, SHORT):
+            if (known := self._known(params)) is not None:
+                return known
+            before = len(trace)
+            params = self._steps(params, trace, min(SHORT, self.max_iter - done))
+            if len(trace) < before + SHORT or self._settled(trace):
+                break
+        params, errors, slope = self.model.em_finish(params, self.design)
+        trace.append(self.model.em_step(params, self.design)[1])
+        run = Run(params, np.array(trace), errors, slope)
+        self._ended.append((run, self._by_row(params)))
+        if not self.ladder or self._gain(run.value) > GAIN:
+            self.ladder.append(run)
+        return run
+
+    def _settled(self, trace: list[float]) -> bool:
+        return abs(trace[-1] - trace[-2]) <= self.tolerance * (1e-300 + abs(trace[-1]))
+
+    def _known(self, params: Params) -> Run | None:
+        """The run that ended where this one is going, seen by every row's density."""
+        here = self._by_row(params)
+        return next((run for run, there in self._ended if np.abs(here - there).max() < NEAR), None)
+
+    def _by_row(self, params: Params) -> Array:
+        one = {name: np.asarray(value)[None] for name, value in params.items()}
+        return self.model.log_density(one, self.design)[0]
+
+    def _move(self) -> None:
+        """Move the best about and climb from the most promising places, for as long as it gains."""
+        for _ in range(ROUNDS):
+            before = len(self.ladder)
+            tried: list[tuple[float, Params, list[float]]] = []
+            plenty = CHEAP // self.design.n_obs
+            moves = self.model.em_moves(self.best.params, self.design)
+            for moved in moves[: LOOKED_AT * max(1, plenty)]:
+                trace: list[float] = []
+                params = self._steps(moved, trace, SHORT)
+                tried.append((self.sign * trace[-1], params, trace))
+            for _, params, trace in sorted(tried, key=lambda one: one[0])[
+                : max(TRIED, CHEAP // self.design.n_obs)
+            ]:
+                self.climb(params, trace)
+            if len(self.ladder) == before:
+                return
+
+    def _steps(self, params: Params, trace: list[float], count: int) -> Params:
+        return steps(self.model, self.design, params, trace, count, self.tolerance)
+
+    def _gain(self, value: float) -> float:
+        """How much better than the best, relative to its size."""
+        return self.sign * (self.best.value - value) / (1.0 + abs(value))

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import expert_arrays, expert_starts, expert_units, gated, mixtures
+from bayesmix.blocks import (
+    expert_arrays,
+    expert_moves,
+    expert_starts,
+    expert_units,
+    gated,
+    mixtures,
+)
 from bayesmix.blocks import formula as formulas
 from bayesmix.blocks.expert_units import Units
 from bayesmix.blocks.gated import Coefficients, Gated
@@ -355,6 +362,13 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         if self.expert == "gaussian":
             require_rows("this mixture", design.n_obs, self.n_free(design), "use method='nuts'")
         found = expert_starts.starts(rows, self.n_experts, rng, count)
+        return [self.named(to_raw.raw(c), design) for c in found]
+
+    def em_moves(self, params: Params, data: Any) -> list[Params]:
+        """One expert removed and another split, in every way that promises most."""
+        design = self.design(data)
+        rows, to_raw = self.whitened(design)
+        found = expert_moves.moves(rows, to_raw.whitened(self.coefficients(params, design)))
         return [self.named(to_raw.raw(c), design) for c in found]
 
     def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
