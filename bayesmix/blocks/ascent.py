@@ -10,7 +10,7 @@ import numpy as np
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array, Design, HasEM, Params
 
-SHORT, KEPT = 5, 3
+SHORT, KEPT = 5, 2
 """Steps that every start is given; it goes on if fewer than so many before it got further."""
 LOT = 10
 """Starts that share a stream of random numbers."""
@@ -18,7 +18,7 @@ ROUNDS = 5
 """Times that the best is moved about, at most."""
 TRIED, LOOKED_AT, CHEAP = 1, 6, 1_500
 """Moves that are climbed from and looked at, at least; more where rows are fewer than the last."""
-NEAR = 0.02
+NEAR = 0.1
 """Log densities that agree so well in every row are of one maximum: a run there is not ended."""
 GAIN = 1e-9
 """A relative gain below this is rounding: two runs that ended at one maximum."""
@@ -39,6 +39,26 @@ class Run:
     def value(self) -> float:
         """The objective at the end."""
         return float(self.trace[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a search found.
+
+    Parameters
+    ----------
+    best
+        The best run.
+    ends
+        The objective that each start reached (restart,), after a few steps or at its end.
+    optima, runs
+        The objective at each distinct maximum, best first (optimum,), and the runs ended there.
+    """
+
+    best: Run
+    ends: Array
+    optima: Array
+    runs: Array
 
 
 def steps(
@@ -74,8 +94,8 @@ def best_runs(
     max_iter: int,
     tolerance: float,
     report: Callable[[float], None] = lambda share: None,
-) -> tuple[Run, Array]:
-    """The best of several runs, and the objective that each start reached.
+) -> Found:
+    """The best of several runs, and what the others found.
 
     Starts are judged one after the other, each by those before it alone, so that more starts try
     all that fewer try: a few steps for each, and to the end for one that is among the best so far.
@@ -89,13 +109,12 @@ def best_runs(
             rough.look(start)
             report(0.5 * done / restarts)
         for run in rough.ladder:
-            search.climb(run.params, [])
-        ends = np.array([run.value for run in search.ladder])
-        return search.best, ends
+            search.ends.append(search.climb(run.params, []).value)
+        return search.found()
     for done, start in enumerate(_starts(model, design, rng, restarts)):
         search.look(start)
         report(done / restarts)
-    return search.best, np.array(search.ends)
+    return search.found()
 
 
 def _starts(model: HasEM, design: Design, rng: np.random.Generator, count: int) -> Iterator[Params]:
@@ -116,6 +135,8 @@ class _Search:
         self.ladder: list[Run] = []
         """Every run that was the best when it ended; the last is the best."""
         self.ends: list[float] = []
+        self.runs: list[int] = []
+        """Runs that ended at each maximum."""
         self._short: list[float] = []
         self._ended: list[tuple[Run, Array]] = []
 
@@ -123,6 +144,10 @@ class _Search:
     def best(self) -> Run:
         """The best run so far."""
         return self.ladder[-1]
+
+    def found(self) -> Found:
+        """All that there is to tell."""
+        return Found(self.best, np.array(self.ends), *self.optima())
 
     def look(self, start: Params) -> None:
         """A few steps from a start; to the end, if it is among the best so far."""
@@ -151,9 +176,13 @@ class _Search:
         params, errors, slope = self.model.em_finish(params, self.design)
         trace.append(self.model.em_step(params, self.design)[1])
         run = Run(params, np.array(trace), errors, slope)
-        self._ended.append((run, self._by_row(params)))
-        if not self.ladder or self._gain(run.value) > GAIN:
+        better = not self.ladder or self._gain(run.value) > GAIN
+        if better:
             self.ladder.append(run)
+        if not better and (known := self._known(params)) is not None:
+            return known
+        self._ended.append((run, self._by_row(params)))
+        self.runs.append(1)
         return run
 
     def _settled(self, trace: list[float]) -> bool:
@@ -162,7 +191,17 @@ class _Search:
     def _known(self, params: Params) -> Run | None:
         """The run that ended where this one is going, seen by every row's density."""
         here = self._by_row(params)
-        return next((run for run, there in self._ended if np.abs(here - there).max() < NEAR), None)
+        for i, (run, there) in enumerate(self._ended):
+            if np.abs(here - there).max() < NEAR:
+                self.runs[i] += 1
+                return run
+        return None
+
+    def optima(self) -> tuple[Array, Array]:
+        """The objective at each maximum that a run ended at, best first, and how many runs did."""
+        values = np.array([run.value for run, _ in self._ended])
+        order = np.argsort(self.sign * values, kind="stable")
+        return values[order], np.array(self.runs)[order]
 
     def _by_row(self, params: Params) -> Array:
         one = {name: np.asarray(value)[None] for name, value in params.items()}

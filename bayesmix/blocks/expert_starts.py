@@ -120,7 +120,7 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
 
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
-    run, _ = best_runs(model, design, rng, restarts=5, max_iter=50, tolerance=1e-6)
+    run = best_runs(model, design, rng, restarts=5, max_iter=50, tolerance=1e-6).best
     free, names = model.free(run.params, design), list(model.dims(design))
     keys = {name: model.free_name(name) for name in names}
     return [{key: np.clip(free[key], *_bounds(model, name)) for name, key in keys.items()}]

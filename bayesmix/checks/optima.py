@@ -170,13 +170,28 @@ def check_restarts(tree: xr.DataTree) -> Finding | None:
         share = reached / values.size
         found = f"{reached} of {values.size} starts reached the best optimum"
         if tree.attrs.get("distinct_starts"):
-            message = f"{found}; they began at {values.size} distinct solutions of many more."
-            return Finding("restarts", "pass", share, 0, "", message)
+            return _optima_found(tree, found, share)
         if reached > 1:
             return Finding("restarts", "pass", share, 2 / values.size, "", f"{found}.")
         message = f"{found}: there may be a better one that none has found. Use more `restarts`."
         return Finding("restarts", "warn", share, 2 / values.size, "", message)
     return None
+
+
+def _optima_found(tree: xr.DataTree, found: str, share: float) -> Finding:
+    """How sure one can be of a search: Good (1953), doi:10.1093/biomet/40.3-4.237."""
+    runs = _fit_stats(tree).get("optimum_runs", np.empty(0)).ravel()
+    if runs.size == 0 or runs[0] > 1:
+        message = f"{found}; they began at distinct solutions of many more."
+        return Finding("restarts", "pass", share, 0, "", message)
+    once, total = int((runs == 1).sum()), int(runs.sum())
+    message = (
+        f"One run alone ended at the best of {runs.size} optima; {once} of them were met only once "
+        f"in {total} runs, so a further run meets a new one with a chance of about "
+        f"{once / total:.0%}, and that may be better. Use more `restarts`: they try all that these "
+        "tried."
+    )
+    return Finding("restarts", "warn", once / total, 0, "", message)
 
 
 def check_singular(tree: xr.DataTree) -> Finding | None:
