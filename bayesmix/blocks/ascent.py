@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -216,8 +217,9 @@ class _Search:
             moves = self.model.em_moves(self.best.params, self.design)
             for moved in moves[: LOOKED_AT * max(1, plenty)]:
                 trace: list[float] = []
-                params = self._steps(moved, trace, SHORT)
-                tried.append((self.sign * trace[-1], params, trace))
+                with contextlib.suppress(NotConverged):  # a place that leads nowhere
+                    params = self._steps(moved, trace, SHORT)
+                    tried.append((self.sign * trace[-1], params, trace))
             for _, params, trace in sorted(tried, key=lambda one: one[0])[
                 : max(TRIED, CHEAP // self.design.n_obs)
             ]:

@@ -297,10 +297,14 @@ def _solved(information: Array, gradient: Array) -> Array:
 
 
 def _halved(value: Callable[[Array], Array], current: Array, step: Array) -> Array:
-    """The longest of step, step/2, ... that does not lose; each expert has its own."""
+    """The longest of step, step/2, ... that does not lose; each expert has its own.
+
+    A step that is far too long may leave the numbers' range: that is a loss, no more.
+    """
     before, size = value(current), np.ones((len(current), 1))
     for _ in range(30):
-        after = value(current + size * step)
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = value(current + size * step)
         worse = ~(after >= before)
         if not worse.any():
             return current + size * step
