@@ -220,7 +220,7 @@ def rough(seed):
 def test_more_starts_never_end_lower(seed):
     """Each start is judged by those before it alone, so more starts try all that fewer try."""
     model, data = bm.MixtureOfExperts("y ~ x", 4, expert="poisson"), rough(seed)
-    fits = [bm.fit(model, data, method=bm.EM(restarts=n), seed=seed) for n in (1, 2, 5, 12, 30)]
+    fits = [bm.fit(model, data, method=bm.EM(restarts=n), seed=seed) for n in (1, 4, 12)]
     ends = [float(stats(fit, "log_likelihood")[-1]) for fit in fits]
     assert (np.diff(ends) >= -1e-6).all(), ends
     for fewer, more in itertools.pairwise(stats(fit, "restart_log_likelihood") for fit in fits):
