@@ -209,7 +209,8 @@ def _with_priors(table: pd.DataFrame, tree: xr.DataTree) -> pd.DataFrame:
         known = [
             priors.get(label, priors.get(label.rsplit("[", 1)[0], "")) for label in table.index
         ]
-        table["prior"] = known
+        if any(known):  # networks are summarised as functions, which have no prior of their own
+            table["prior"] = known
     return table
 
 

@@ -265,6 +265,12 @@ def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     return tuple(sorted(pairs.items()))
 
 
+def brief(prior: Prior) -> str:
+    """``HalfCauchy(2)`` rather than ``HalfCauchy(scale=2.0)``."""
+    values = ", ".join(f"{value:g}" for value in vars(prior).values())
+    return f"{type(prior).__name__}({values})"
+
+
 def kind_of(name: str) -> str:
     """The kind of one coefficient of a mixture of experts."""
     return next((k for k in ("gate", "scale") if name.startswith(f"{k}_")), "loc")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,30 @@ def test_some_given_keep_their_marginal():
     centre = drawn["Intercept"][:, 0] + np.stack([w, x], axis=1) @ design.arrays["X"][:, 1:].mean(0)
     assert abs(centre.mean() - y.mean()) < 4 * 5 * y.std() / 200
     assert abs(centre.std() / (5 * y.std()) - 1) < 4 / 282
+
+
+def test_the_table_of_priors_is_that_of_draws():
+    """Each coefficient's prior in the table has the mean and sd of draws, and is in the fit."""
+    model = bm.MixtureOfExperts("y ~ x + kind", 2, priors={"gate": bm.Normal(0, 1)})
+    fit = fitted(model, measured(7.0, 60.0), bm.DADVI(draws=50))
+    texts = json.loads(fit.tree.attrs["priors"])
+    drawn = model.draw_prior(fit.design, stream(4, "table"), 40_000)
+    assert texts["gate_x"] == "Normal(0, 1)" == fit.summary()["prior"]["gate_x[0]"]
+    for label, values in (("x", drawn["x"][:, 0]), ("kind[1, c]", drawn["kind"][:, 1, 1])):
+        loc, scale = map(float, texts[label].removeprefix("Normal(").rstrip(")").split(", "))
+        assert abs(values.mean() - loc) < 4 * scale / 200 + 0.005 * abs(loc)
+        assert abs(values.std() / scale - 1) < 4 / 282 + 0.005
+    network = bm.MDN(("x", "w"), "y", 2, (3,), priors={"logit": bm.Normal(0, 1)})
+    design = network.design(measured(7.0, 60.0))
+    table_of = network.prior_table(design)
+    assert table_of["logit_bias"] == "Normal(0, 1)"
+    assert table_of["hidden_1_weight"] == "Normal(0, 5) on standardised data"
+    drawn = network.draw_prior(design, stream(5, "table"), 40_000)
+    for name in ("loc_bias", "loc_weight", "hidden_1_bias", "scale_bias"):
+        loc, scale = map(float, table_of[name].removeprefix("Normal(").rstrip(")").split(", "))
+        values = drawn[name].reshape(40_000, -1)[:, 0]
+        assert abs(values.mean() - loc) < 4 * scale / 200 + 0.005 * abs(loc)
+        assert abs(values.std() / scale - 1) < 4 / 282 + 0.005
 
 
 def own(name: str) -> pd.DataFrame:

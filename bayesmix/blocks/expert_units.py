@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.standard import Standard
-from bayesmix.priors import STANDARD, Normal, Prior, given_prior, kind_of
+from bayesmix.priors import STANDARD, Normal, Prior, brief, given_prior, kind_of
 from bayesmix.protocols import Array, Design, Params
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ WIDE, LINKED = Normal(0.0, 5.0), Normal(0.0, 2.5)
 of all rows is, and a gate sharper; on a log or logit scale 2.5 is a factor of twelve already."""
 FLOOR = 0.01
 """Least scale where none is given, in standard deviations of the target."""
-_SHOWN, _DRAWS = 4, 20_000
-"""Levels of a factor whose priors are spelled out; draws where a marginal has no closed form."""
+_DRAWS = 20_000
+"""Draws where the marginal of a prior has no closed form."""
 _CONSTANT = 1e-12
 """Spread of a target, relative to its size, below which it is rounding."""
 
@@ -219,7 +219,7 @@ def _mapped(
 
 
 def table(model: MixtureOfExperts, design: Design) -> dict[str, str]:
-    """The prior in force of each coefficient, in words and in the data's units."""
+    """The prior in force of each coefficient, or of each of its entries, in the data's units."""
     found: dict[str, str] = {}
     for one, side in zip(design.state.linear, design.state.units.sides, strict=True):
         own = {term: model.prior(one.prefix + term.name) for term in one.terms}
@@ -227,18 +227,16 @@ def table(model: MixtureOfExperts, design: Design) -> dict[str, str]:
         loc, scale = _marginal(side, width)
         for term, prior in own.items():
             name = one.prefix + term.name
-            found[name] = repr(prior)
-            if not model.is_given(name):
-                found[name] = standard_words(prior, loc[term.columns], scale[term.columns])
+            if model.is_given(name):
+                found[name] = brief(prior)
+                continue
+            pairs = zip(loc[term.columns], scale[term.columns], strict=True)
+            normals = [f"Normal({a:.3g}, {b:.3g})" for a, b in pairs]
+            entries = [f"{name}[{k}, {v}]" for k in design.coords["expert"] for v in term.levels]
+            found |= {name: normals[0]} if term.scalar else dict(
+                zip(entries, normals * model.n_experts, strict=True)
+            )  # fmt: skip
     return found
-
-
-def standard_words(prior: Prior, loc: Array, scale: Array) -> str:
-    """A prior on standardised data, and what it is for one parameter in the data's units."""
-    each = [f"Normal({m:.4g}, {s:.4g})" for m, s in zip(loc, scale, strict=True)]
-    distinct = list(dict.fromkeys(each))
-    shown = ", ".join(distinct[:_SHOWN]) + (", ..." if len(distinct) > _SHOWN else "")
-    return f"{prior!r} on standardised data: {shown} in these units"
 
 
 def _marginal(side: Side, priors: list[Prior]) -> tuple[Array, Array]:

@@ -27,12 +27,14 @@ from bayesmix.blocks.network import (
     in_standard_units,
     units_of,
 )
-from bayesmix.priors import Normal
+from bayesmix.priors import Normal, brief
 from bayesmix.protocols import Array, Design, Kernel, Params
 
 if TYPE_CHECKING:
     from bayesmix.models.mdn import MDN
 
+DEFAULT_SCALE = 5.0
+"""Of the default priors, as in the book, on the parameters of standardised data."""
 FLOOR = 0.01
 """Least scale where none is given, in standard deviations of the target."""
 
@@ -120,18 +122,24 @@ def log_volume(model: MDN, design: Design) -> float:
 
 
 def table(model: MDN, design: Design) -> dict[str, str]:
-    """The prior in force of each parameter, in words."""
-    where = "" if len(design.state.units.y_scale) > 1 else _where(design.state.units)
-    return {
-        name: f"{model.prior(name)!r}"
-        + ("" if model.is_given(name) else f" on standardised data{where}")
-        for name in model.dims(design)
-    }
-
-
-def _where(units: Units) -> str:
-    """The units of the target."""
-    return f", the target less {units.y_mean[0]:.4g} in units of {units.y_scale[0]:.4g}"
+    """The prior in force of each parameter: in the data's units where all entries have one."""
+    network, found = model.network_of(design), dict[str, str]()
+    given, units = given_names(model, network), design.state.units
+    inputs = {f"{name}_bias" for name in first_layer(network)}
+    for name, (factor, shift) in changes_of(network, units, given).items():
+        prior = model.prior(name)
+        found[name] = brief(prior)
+        if name in given:
+            continue
+        scale = DEFAULT_SCALE * factor
+        if name in inputs:  # W x_mean moves them, where W has its own default
+            weight = name.replace("bias", "weight")
+            off = 0.0 if weight in given else units.x_mean / units.x_scale
+            scale = scale * np.sqrt(1 + np.square(off).sum())
+        one = np.ptp(scale) <= 1e-12 * scale.max() and np.ptp(shift) <= 1e-12 * scale.max()
+        words = f"Normal({shift.flat[0]:.3g}, {scale.flat[0]:.3g})"
+        found[name] = words if one else f"{brief(prior)} on standardised data"
+    return found
 
 
 def kernel(model: MDN, design: Design) -> Kernel | None:

@@ -15,7 +15,7 @@ from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.columns import Columns
 from bayesmix.blocks.independent import IndependentPriors
 from bayesmix.blocks.network import ACTIVATIONS, NOISE, Heads, Network
-from bayesmix.blocks.network_units import FLOOR, Standards
+from bayesmix.blocks.network_units import DEFAULT_SCALE, FLOOR, Standards
 from bayesmix.blocks.response import measured
 from bayesmix.blocks.spread import require_target
 from bayesmix.errors import DataError, SpecError, listed
@@ -36,7 +36,7 @@ from bayesmix.protocols import (
 from bayesmix.specs import check_choice, check_count, check_number
 
 KINDS = ("hidden", "logit", "loc", "scale", "tril")
-DEFAULT_PRIOR = Normal(0.0, 5.0)
+DEFAULT_PRIOR = Normal(0.0, DEFAULT_SCALE)
 
 
 @dataclass(frozen=True)
