@@ -71,7 +71,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         are the same.
     floor
         Least scale, in units of the targets; None takes a hundredth of each target's standard
-        deviation.
+        deviation over all rows given, those held out by a trainer, too.
     fixed_scale
         The scale of ``noise="fixed"``, in units of the targets.
     priors

@@ -22,7 +22,7 @@ from bayesmix.errors import DataError, FitFileError, NotConverged, SpecError
 from bayesmix.inference.training import Recipe
 from bayesmix.rng import stream
 
-SMALL = bm.MDN("x", "y", 2, hidden=(4,))
+SMALL = bm.MDN("x", "y", 2, hidden=(4,), floor=0.01)
 TWO = ("x", "y")
 
 
