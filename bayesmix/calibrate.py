@@ -17,6 +17,7 @@ import pandas as pd
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.calls import named
 from bayesmix.errors import SpecError, listed
 from bayesmix.protocols import Array, HasPrior, Method
 from bayesmix.replications import Study, independent_draws, scalars
@@ -155,6 +156,7 @@ class Recovery:
         )
 
 
+@named
 def sbc(
     model: HasPrior,
     data: Any,
@@ -227,6 +229,7 @@ def sbc(
     return Calibration(ranks, draws_per_rank, p_values, tuple(study.failed), tuple(notes))
 
 
+@named
 def recovery(
     model: HasPrior,
     data: Any,
@@ -276,6 +279,7 @@ def recovery(
     return Recovery(table, truth, pd.DataFrame(means, columns=study.labels), tuple(study.failed))
 
 
+@named
 def uniformity_p_values(ranks: Array, draws_per_rank: int, rng: np.random.Generator) -> Array:
     r"""P-values of ranks being uniform on 0..L, by the simultaneous band around their ECDF.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import elpd, schema, selection
+from bayesmix.calls import named
 from bayesmix.diagnostics import engine_of
 from bayesmix.errors import DataError, NoDraws, SpecError, brief, listed
 from bayesmix.progress import reporter
@@ -19,7 +20,7 @@ from bayesmix.protocols import Array, Report
 from bayesmix.ranking import Ranking
 from bayesmix.result import Fit
 from bayesmix.selection import Selection
-from bayesmix.specs import check_choice, check_count
+from bayesmix.specs import check_choice, check_count, check_switch
 
 CRITERIA = ("loo", "waic", "kfold", *selection.INFORMATION)
 """Two that need draws, one that refits any fit by folds, two of maximum likelihood."""
@@ -97,6 +98,7 @@ def compare(
     folds: int = 10,
     progress: bool = True,
 ) -> Comparison | Selection: ...
+@named
 def compare(
     fits: Mapping[str, Fit],
     *,
@@ -178,6 +180,7 @@ def compare(
             f"compare: loo={loo!r} belongs to criterion='loo'; {criterion.upper()} never refits "
             "row by row"
         )
+    check_switch("compare", "progress", progress)
     fits = _checked(fits, draws=criterion in ("loo", "waic"))
     if criterion in selection.INFORMATION:
         notes = [note for name, fit in fits.items() for note in _cautions(name, fit)]

@@ -12,6 +12,7 @@ from urllib.error import URLError
 import pandas as pd
 
 from bayesmix import manifest, schema
+from bayesmix.calls import named
 from bayesmix.errors import BayesmixError, DataError, DataFileError, Offline, listed
 from bayesmix.manifest import Entry
 
@@ -42,6 +43,7 @@ _EARNING = {"<=50k": 0, ">50k": 1}
 _ADULT_ID = 1590
 
 
+@named
 def census() -> pd.DataFrame:
     """Income of 32,561 people of the 1994 US census, counted by education and sex.
 
@@ -72,6 +74,7 @@ def census() -> pd.DataFrame:
     return load("census")
 
 
+@named
 def one_to_many() -> pd.DataFrame:
     r"""Bishop's inverse problem: regress ``target`` on ``x``, where one x has several targets.
 
@@ -100,6 +103,7 @@ def one_to_many() -> pd.DataFrame:
     return load("one_to_many")
 
 
+@named
 def names() -> list[str]:
     """Names of the data sets that :func:`load` knows.
 
@@ -111,6 +115,7 @@ def names() -> list[str]:
     return sorted(manifest.read(manifest.folder()))
 
 
+@named
 def load(name: str) -> pd.DataFrame:
     """The data set of that name, checked against the manifest.
 
@@ -125,6 +130,7 @@ def load(name: str) -> pd.DataFrame:
     return manifest.table(folder, manifest.entry(folder, name))
 
 
+@named
 def about(name: str) -> Entry:
     """What the manifest says of a data set: licence, source, and the meaning of every column.
 
@@ -145,6 +151,7 @@ def about(name: str) -> Entry:
     return manifest.entry(manifest.folder(), name)
 
 
+@named
 def census_from_rows(data: Any) -> pd.DataFrame:
     """Count raw census rows, one a person, by education and sex: the frame of :func:`census`.
 
@@ -192,6 +199,7 @@ def census_from_rows(data: Any) -> pd.DataFrame:
     )
 
 
+@named
 def fetch_adult(cache: str | os.PathLike[str] | None = None) -> pd.DataFrame:
     """Raw rows of the census from OpenML, for :func:`census_from_rows`; kept after the first time.
 

@@ -46,6 +46,10 @@ class UnknownName(BayesmixError, ValueError):
     """A name (model, method, data set, variable, ...) that nothing answers to."""
 
 
+class UnknownArgument(BayesmixError, TypeError):
+    """A call was given an argument, or a spec an option, that it does not have."""
+
+
 class MissingCapability(BayesmixError, TypeError):
     """The method needs something that the model family does not offer."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bayesmix.calls import Named
 from bayesmix.errors import SpecError
 from bayesmix.specs import check_choice, check_count, check_number
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Named):
     """Full-batch quasi-Newton steps in double precision on a compiled density.
 
     Restarts take a tenth of the steps each, and the best goes on.
@@ -37,7 +38,7 @@ class LBFGS:
 
 
 @dataclass(frozen=True)
-class Adam:
+class Adam(Named):
     """Stochastic gradient steps on batches of rows, in PyTorch.
 
     Parameters

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesmix.errors import SpecError, UnknownName, listed, suggestion
+from bayesmix.calls import Named, named
+from bayesmix.errors import SpecError, UnknownName, brief, listed, suggestion
 from bayesmix.specs import check_number
 
 Array = NDArray[np.float64]
@@ -30,7 +31,7 @@ def _exact(value: float) -> Any:
     return np.float64(value)
 
 
-class Prior(ABC):
+class Prior(Named, ABC):
     """A univariate prior: ``log_density`` and ``draw`` in NumPy, ``pymc`` inside a PyMC model."""
 
     support_low: float = -math.inf
@@ -190,7 +191,7 @@ class StudentT(Prior):
 
 
 @dataclass(frozen=True)
-class LKJ:
+class LKJ(Named):
     r"""Prior on a correlation matrix, density proportional to :math:`\det(R)^{\eta-1}`.
 
     In a C-vine the partial correlations :math:`r_{jk}` (j < k, given the first j variables) are
@@ -227,14 +228,15 @@ def check_effect_prior(name: str, prior: object) -> None:
     """Raise a SpecError unless the parameter of that name, or kind, can take this prior."""
     if name.startswith("corr"):
         if not isinstance(prior, LKJ):
-            raise SpecError(f"the prior of {name!r} must be an LKJ, got {prior!r}")
+            raise SpecError(f"the prior of {name!r} must be an LKJ, got {brief(prior)}")
     elif not isinstance(prior, Prior):
         raise SpecError(
-            f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+            f"the prior of {brief(name)} must be a prior such as Normal(0, 1), got {brief(prior)}"
         )
     elif name.startswith("sigma") and prior.support_low < 0:
         raise SpecError(
-            f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), got {prior!r}"
+            f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), "
+            f"got {brief(prior)}"
         )
 
 
@@ -246,21 +248,38 @@ STANDARD = "standard "
 """Prefix of a free variable that stands for a parameter in standard coordinates."""
 
 
-def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
-    """Priors by name, however they were given, in order of their names; one alone is for all."""
-    if isinstance(given, Prior):
-        given = {ALL: given}
+def pairs_of(given: Any) -> dict[str, Any]:
+    """Priors by name out of a mapping or of pairs.
+
+    Raises
+    ------
+    SpecError
+        Neither, or a name that is not a string.
+    """
     try:
-        named = isinstance(given, Mapping)
-        pairs: dict[Any, Any] = dict(cast("Any", given).items() if named else given)
+        mapping = isinstance(given, Mapping)
+        pairs: dict[Any, Any] = dict(cast("Any", given).items() if mapping else given)
     except (TypeError, ValueError):
+        shown = brief(cast("object", given))
         raise SpecError(
-            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {given!r}"
+            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {shown}"
         ) from None
     for name, prior in pairs.items():
-        if not isinstance(name, str) or not isinstance(prior, Prior):
+        if not isinstance(name, str):
             raise SpecError(
-                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {prior!r}"
+                f"the prior of {brief(name)} must be a prior such as Normal(0, 1), by the name of "
+                f"a parameter; got {brief(prior)}"
+            )
+    return pairs
+
+
+def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
+    """Priors by name, however they were given, in order of their names; one alone is for all."""
+    pairs = pairs_of({ALL: given} if isinstance(given, Prior) else given)
+    for name, prior in pairs.items():
+        if not isinstance(prior, Prior):
+            raise SpecError(
+                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {brief(prior)}"
             )
     return tuple(sorted(pairs.items()))
 
@@ -286,7 +305,8 @@ KINDS: dict[str, type[Prior] | type[LKJ]] = {
 }
 
 
-def from_text(text: str) -> Prior | LKJ:
+@named
+def from_text(text: Any) -> Prior | LKJ:
     """A prior as it is typed, without evaluating anything but numbers.
 
     Raises
@@ -299,14 +319,16 @@ def from_text(text: str) -> Prior | LKJ:
     >>> from_text("Normal(0, scale=2.5)")
     Normal(loc=0.0, scale=2.5)
     """
-    wrong = f"{text!r} is no prior; write one such as Normal(0, 1). Kinds: {listed(KINDS)}"
+    wrong = f"{brief(text)} is not a prior; write one such as Normal(0, 1). Kinds: {listed(KINDS)}"
+    if not isinstance(text, str):
+        raise SpecError(wrong)
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
             raise SpecError(wrong)
         given = [ast.literal_eval(node) for node in call.args]
         named = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SpecError(wrong) from error
     if call.func.id not in KINDS:
         raise UnknownName(f"unknown prior {call.func.id!r}: {suggestion(call.func.id, KINDS)}")

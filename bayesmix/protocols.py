@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesmix.calls import Named
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -73,7 +75,7 @@ class Design:
         return len(self.columns)
 
 
-class Model(ABC):
+class Model(Named, ABC):
     """A spec: frozen, hashable, JSON round trip; it holds no data and no state.
 
     ``data`` is a data frame, a mapping of columns or a :class:`Design` throughout.
@@ -394,7 +396,7 @@ Report = Callable[[str, float], None]
 """Progress: a phase and the share of it that is done, in [0, 1]."""
 
 
-class Method(ABC):
+class Method(Named, ABC):
     """A method: a frozen value with typed fields."""
 
     requires: ClassVar[type[Model]]

@@ -10,15 +10,15 @@ from bayesmix.errors import SpecError, brief
 from bayesmix.protocols import Array, Design, HasComponents, Params
 
 
-def check_levels(quantiles: Any) -> Array:
-    """Levels of quantiles, numbers in (0, 1); anything else is a SpecError."""
+def check_levels(quantiles: Any, what: str = "quantiles") -> Array:
+    """Levels of quantiles, or of intervals, numbers in (0, 1); anything else is a SpecError."""
     try:
         levels = np.asarray(quantiles, dtype=float)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         levels = np.empty(0)
     if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
         raise SpecError(
-            f"quantiles must be numbers in (0, 1), such as (0.05, 0.95), got {brief(quantiles)}"
+            f"{what} must be numbers in (0, 1), such as (0.05, 0.95), got {brief(quantiles)}"
         )
     return levels
 
@@ -33,7 +33,7 @@ def check_values(values: Any) -> Array:
     """
     try:
         found = np.atleast_1d(np.asarray(values, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = np.empty(0)
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
         raise SpecError(f"give values of the target as finite numbers, got {brief(values)}")

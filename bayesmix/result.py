@@ -16,6 +16,7 @@ import xarray as xr
 from bayesmix import prediction, schema, storage
 from bayesmix import rng as random
 from bayesmix.blocks import mixtures
+from bayesmix.calls import named_verbs
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
 from bayesmix.quantiles import check_levels, check_values, quantiles_of
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _TARGET = ("mean", "sd", "quantile_of_target")
 
 
+@named_verbs
 @dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted model: the spec, the method, and one labelled tree of results.
@@ -89,7 +91,7 @@ class Fit:
         """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate."""
         from bayesmix import diagnostics
 
-        return diagnostics.summary(self.tree, quantiles=tuple(quantiles))
+        return diagnostics.summary(self.tree, quantiles=tuple(check_levels(quantiles)))
 
     def diagnose(self) -> Diagnosis:
         """A verdict on the fit, with advice in sentences."""

@@ -16,14 +16,17 @@ import pandas as pd
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.calls import named
 from bayesmix.errors import DataError, SpecError, brief
 from bayesmix.protocols import Array
+from bayesmix.quantiles import check_levels
 from bayesmix.result import Fit
-from bayesmix.specs import check_count
+from bayesmix.specs import check_count, check_switch
 
 LEVELS = (0.5, 0.9)
 
 
+@named
 def log_score(log_density: Any) -> Array:
     r"""Log predictive density, :math:`\log \frac1S \sum_s p(y_i \mid \theta_s)`; higher is better.
 
@@ -50,6 +53,7 @@ def log_score(log_density: Any) -> Array:
     return np.logaddexp.reduce(values, axis=0) - math.log(len(values))
 
 
+@named
 def crps(outcomes: Any, draws: Any, *, fair: bool = True) -> Array:
     r"""Continuous ranked probability score, in the units of the outcome; lower is better.
 
@@ -82,7 +86,7 @@ def crps(outcomes: Any, draws: Any, *, fair: bool = True) -> Array:
     """
     y, x = _pair(outcomes, draws)
     m = len(x)
-    if fair and m < 2:
+    if check_switch("crps", "fair", fair) and m < 2:
         raise SpecError(
             "crps: the fair estimator needs at least two draws; give more, or fair=False"
         )
@@ -92,6 +96,7 @@ def crps(outcomes: Any, draws: Any, *, fair: bool = True) -> Array:
     return np.abs(error).mean(axis=0) - spread / (m * (m - 1) if fair else m * m)
 
 
+@named
 def pit(outcomes: Any, draws: Any, *, seed: int) -> Array:
     r"""Probability integral transform: uniform on (0, 1) if the predictions are calibrated.
 
@@ -120,6 +125,7 @@ def pit(outcomes: Any, draws: Any, *, seed: int) -> Array:
     return ((x < y).sum(axis=0) + v * ((x == y).sum(axis=0) + 1)) / (len(x) + 1)
 
 
+@named
 def brier(outcomes: Any, probability: Any) -> Array:
     r"""Brier score :math:`(p_i - y_i)^2` of outcomes 0 or 1, shape (obs,); lower is better.
 
@@ -136,6 +142,7 @@ def brier(outcomes: Any, probability: Any) -> Array:
     return (p - y) ** 2
 
 
+@named
 def auroc(outcomes: Any, probability: Any) -> float:
     """Area under the receiver operating characteristic: P(a random 1 outranks a random 0).
 
@@ -156,6 +163,7 @@ def auroc(outcomes: Any, probability: Any) -> float:
     return float(roc_auc_score(*_both_classes(outcomes, probability)))
 
 
+@named
 def average_precision(outcomes: Any, probability: Any) -> float:
     """Area under the precision-recall curve, as the mean precision over the 1s.
 
@@ -176,6 +184,7 @@ def average_precision(outcomes: Any, probability: Any) -> float:
     return float(average_precision_score(*_both_classes(outcomes, probability)))
 
 
+@named
 def inside(outcomes: Any, draws: Any, level: float, *, seed: int = 0) -> Array:
     r"""Whether each outcome lies in the central predictive interval of that level, shape (obs,).
 
@@ -206,11 +215,12 @@ def inside(outcomes: Any, draws: Any, level: float, *, seed: int = 0) -> Array:
 
 
 def _central(places: Array, level: float) -> Array:
-    if not 0 < level < 1:
-        raise SpecError(f"level must lie in (0, 1), got {level!r}")
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise SpecError(f"level must lie in (0, 1), got {brief(level)}")
     return np.abs(places - 0.5) <= level / 2
 
 
+@named
 def coverage(
     outcomes: Any, draws: Any, levels: Sequence[float] = LEVELS, *, seed: int = 0
 ) -> Array:
@@ -223,9 +233,10 @@ def coverage(
     True
     """
     places = pit(outcomes, draws, seed=seed)
-    return np.array([_central(places, level).mean() for level in levels])
+    return np.array([_central(places, level).mean() for level in check_levels(levels, "levels")])
 
 
+@named
 def pointwise_scores(
     fit: Fit,
     data: Any = None,
@@ -274,7 +285,7 @@ def pointwise_scores(
         "crps": crps(outcomes, drawn),
         "pit": places,
     }
-    for level in levels:
+    for level in check_levels(levels, "levels"):
         columns[f"inside_{100 * level:g}"] = _central(places, level)
     if np.isin(drawn, (0, 1)).all() and np.isin(outcomes, (0, 1)).all():
         probability = fit.predict(data)["mean"].to_numpy()
@@ -282,6 +293,7 @@ def pointwise_scores(
     return pd.DataFrame(columns)
 
 
+@named
 def score(
     fit: Fit,
     data: Any = None,
@@ -322,7 +334,7 @@ def score(
     rows = pointwise_scores(fit, data, draws=draws, levels=levels, seed=seed)
     possible = rows["log_score"] > -math.inf
     lines = {"log_score": (rows["log_score"][possible], "high"), "crps": (rows["crps"], "low")}
-    for level in levels:
+    for level in check_levels(levels, "levels"):
         name = f"{100 * level:g}"
         lines[f"coverage_{name}"] = rows[f"inside_{name}"], f"{level:g}"
     table = {name: _line(values, best) for name, (values, best) in lines.items()}
@@ -365,7 +377,7 @@ def _outcomes(fit: Fit, data: Any) -> Array:
 def _floats(name: str, values: Any) -> Array:
     try:
         return np.asarray(values, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{name} must be an array of numbers, got {brief(values)}") from error
 
 

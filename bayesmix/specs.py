@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, cast
 
-from bayesmix.errors import SpecError, UnknownName, suggestion
+from bayesmix.errors import SpecError, UnknownName, brief, suggestion
 
 Fields = dict[str, Any]
 _LONGEST = 1 << 20
@@ -85,25 +86,42 @@ def check_number(
 ) -> float:
     """Return ``value`` as a float, or raise a SpecError that names the field and the range."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise SpecError(f"{owner}: {name} must be a number, got {value!r}")
+        raise SpecError(f"{owner}: {name} must be a number, got {brief(value)}")
+    if abs(value) > sys.float_info.max:  # a whole number too long for a float
+        value = math.inf
     inside = low < value < high if strict else low <= value <= high
     if not (math.isfinite(value) and inside):
         bounds = f"({low:g}, {high:g})" if strict else f"[{low:g}, {high:g}]"
-        raise SpecError(f"{owner}: {name} must be finite and lie in {bounds}, got {value!r}")
+        raise SpecError(f"{owner}: {name} must be finite and lie in {bounds}, got {brief(value)}")
     return float(value)
 
 
 def check_count(owner: str, name: str, value: object, *, low: int = 1) -> int:
     """Return ``value`` as an int >= ``low``, or raise a SpecError that names the field."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise SpecError(f"{owner}: {name} must be a whole number >= {low}, got {value!r}")
+        raise SpecError(f"{owner}: {name} must be a whole number >= {low}, got {brief(value)}")
+    return value
+
+
+def check_switch(owner: str, name: str, value: object) -> bool:
+    """Return ``value`` if it is True or False, or raise a SpecError."""
+    if not isinstance(value, bool):
+        raise SpecError(f"{owner}: {name} must be True or False, got {brief(value)}")
     return value
 
 
 def check_choice(owner: str, name: str, value: object, allowed: tuple[str, ...]) -> str:
     """Return ``value`` if it is one of ``allowed``, or raise a SpecError that lists them."""
-    if value not in allowed:
-        raise SpecError(
-            f"{owner}: {name}={value!r} is not known: {suggestion(str(value), allowed)}"
-        )
-    return str(value)
+    if not isinstance(value, str) or value not in allowed:
+        hint = suggestion(brief(value) if not isinstance(value, str) else value[:100], allowed)
+        raise SpecError(f"{owner}: {name}={brief(value)} is not known: {hint}")
+    return value
+
+
+def as_tuple(owner: str, name: str, value: object) -> tuple[Any, ...]:
+    """A number as a tuple of one, a list or tuple as a tuple; anything else is a SpecError."""
+    if isinstance(value, (list, tuple)):
+        return tuple(cast("list[Any]", value))
+    if isinstance(value, (int, float, str)):
+        return (value,)
+    raise SpecError(f"{owner}: {name} must be a number or a tuple of them, got {brief(value)}")

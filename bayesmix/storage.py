@@ -39,8 +39,10 @@ def write(tree: xr.DataTree, path: str | os.PathLike[str]) -> Path:
     content = _content(tree, path)
     try:
         files.write_bytes(path, content)
-    except OSError as error:
-        raise FitFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # a name that is not text, or holds a zero byte
+        raise FitFileError(
+            f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     return path
 
 

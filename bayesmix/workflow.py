@@ -31,6 +31,7 @@ from bayesmix import (
 )
 from bayesmix import rng as random
 from bayesmix.blocks import pytensor_folder
+from bayesmix.calls import named
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
 from bayesmix.protocols import HasPrior, Method, Model
@@ -39,6 +40,7 @@ from bayesmix.result import Fit
 _ENGINES = ("pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
 
 
+@named
 def fit(
     model: Model,
     data: Any,
@@ -123,6 +125,7 @@ def fit(
     return found
 
 
+@named
 def load(path: str | os.PathLike[str]) -> Fit:
     """Read a fit that :meth:`Fit.save` wrote: model, method and tree, the same numbers.
 
@@ -181,11 +184,13 @@ def methods_by_class() -> dict[str, type[Method]]:
     return _discover("inference", Method)
 
 
+@named
 def methods() -> dict[str, type[Method]]:
     """Every method by the name that ``fit(method=...)`` takes."""
     return {kind.name: kind for kind in methods_by_class().values()}
 
 
+@named
 def methods_for(model: Model) -> list[str]:
     """Names of the methods that can fit this model."""
     return sorted(name for name, kind in methods().items() if isinstance(model, kind.requires))

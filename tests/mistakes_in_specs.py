@@ -23,6 +23,7 @@ from bayesmix.errors import (
     FormulaError,
     MissingCapability,
     SpecError,
+    UnknownArgument,
     UnknownName,
 )
 from bayesmix.protocols import HasEM, Method, Model
@@ -293,3 +294,33 @@ for what, words, formula, method in (
     ),
 ):
     row(f"quadrature: {what}", SpecError, words, fit(formula, method=method))
+
+# Arguments that a call does not have
+for what, call, words in (
+    ("a model", lambda: bm.BinomialGLM(formla="y ~ x"), "BinomialGLM has no option 'formla': did"),
+    ("a method", lambda: bm.NUTS(chians=2), "NUTS has no option 'chians': did you mean 'chains'"),
+    ("a prior", lambda: bm.Normal(sd=1), "Normal has no option 'sd': Allowed: 'loc', 'scale'"),
+    ("an LKJ", lambda: bm.LKJ(n=2), "LKJ has no option 'n': Allowed: 'eta'"),
+    ("an optimizer", lambda: bm.Adam(lr=0.1), "Adam has no option 'lr': Allowed: 'learning_rate'"),
+    (
+        "fit",
+        lambda: bm.fit(1, 2, methd="mle"),
+        "fit has no argument 'methd': did you mean 'method'",
+    ),
+    ("load", lambda: bm.load(file="x"), "load has no argument 'file': .*Allowed: 'path'"),
+    ("compare", lambda: bm.compare({}, by="bic"), "compare has no argument 'by': .*'criterion'"),
+    (
+        "a verb",
+        lambda: bm.Fit.predict(None, data=1),
+        "predict has no argument 'data': .*'new_data'",
+    ),
+    ("a score", lambda: bm.scoring.crps([1], [[1]], exact=1), "crps has no argument 'exact'"),
+    ("a figure", lambda: bm.plots.trace(None, name="x"), "trace has no .*: did you mean 'names'"),
+    ("sbc", lambda: bm.calibrate.sbc(1, 2, n=3), "sbc has no argument 'n': Allowed: 'model'"),
+    (
+        "a data set",
+        lambda: bm.datasets.census(year=1),
+        "census has no argument 'year': Allowed: none",
+    ),
+):
+    row(f"an argument that {what} lacks", UnknownArgument, words, lambda _, call=call: call())

@@ -199,7 +199,7 @@ row(
 row(
     "summary: quantiles",
     SpecError,
-    r"quantiles must lie in \(0, 1\)",
+    r"quantiles must be numbers in \(0, 1\)",
     lambda _: drawn().summary(quantiles=(5, 95)),
 )
 

@@ -18,7 +18,7 @@ PACKAGE = Path(workflow.__file__).resolve().parent
 
 # DESIGN.md, section 3. A module that stands in no list is what the user calls: floor 4.
 FLOORS = [
-    {"errors", "files", "memory", "rng", "sources", "specs"},
+    {"calls", "errors", "files", "memory", "rng", "sources", "specs"},
     {"protocols", "priors", "optimizers", "schema", "manifest", "datasets"},
     {"blocks"},
     {"models", "inference"},

@@ -31,7 +31,8 @@ class Recipe:
     checkpoint: str | None
 
     def __post_init__(self) -> None:
-        if not (self.optimizer == "auto" or isinstance(self.optimizer, (LBFGS, Adam))):
+        auto = isinstance(self.optimizer, str) and self.optimizer == "auto"
+        if not (auto or isinstance(self.optimizer, (LBFGS, Adam))):
             raise SpecError(
                 "optimizer must be 'auto', LBFGS(...) or Adam(...), such as "
                 f"Adam(batch_size=512), got {self.optimizer!r}"

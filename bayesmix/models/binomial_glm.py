@@ -17,7 +17,7 @@ from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.errors import FormulaError, SpecError, listed
-from bayesmix.priors import check_effect_prior
+from bayesmix.priors import check_effect_prior, pairs_of
 from bayesmix.protocols import DATA, Array, Design, HasGroups, HasPyMC, Params
 from bayesmix.specs import check_choice
 
@@ -87,9 +87,9 @@ class BinomialGLM(HasPyMC, HasGroups):
     def __post_init__(self) -> None:
         formulas.split(self.formula)
         check_choice("BinomialGLM", "parametrization", self.parametrization, graph.PARAMETRIZATIONS)
-        given = dict(self.priors.items() if isinstance(self.priors, Mapping) else self.priors)
+        given = pairs_of(self.priors)
         for name, prior in given.items():
-            check_effect_prior(str(name), prior)
+            check_effect_prior(name, prior)
         object.__setattr__(self, "priors", tuple(sorted(given.items())))
 
     def design(self, data: Any) -> Design:

@@ -33,7 +33,7 @@ from bayesmix.protocols import (
     Kernel,
     Params,
 )
-from bayesmix.specs import check_choice, check_count, check_number
+from bayesmix.specs import as_tuple, check_choice, check_count, check_number
 
 KINDS = ("hidden", "logit", "loc", "scale", "tril")
 DEFAULT_PRIOR = Normal(0.0, DEFAULT_SCALE)
@@ -119,7 +119,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
         if both:
             raise SpecError(f"MDN: {listed(both)} cannot be both an input and a target")
         check_count("MDN", "n_components", self.n_components)
-        hidden = (self.hidden,) if isinstance(self.hidden, int) else tuple(self.hidden)
+        hidden = as_tuple("MDN", "hidden", self.hidden)
         for units in hidden:
             check_count("MDN", "hidden", units)
         object.__setattr__(self, "hidden", hidden)

@@ -230,7 +230,7 @@ def _chosen(fit: Fit, predictor: Any, what: str) -> str:
     if predictor is None:
         places = {name: _place(name, right) for name in numeric}
         return min(numeric, key=lambda name: (places[name] < 0, places[name]))
-    if predictor not in known:
+    if not isinstance(predictor, str) or predictor not in known:
         hint = suggestion(str(predictor), numeric)
         raise UnknownName(f"{what}: the fit has no predictor {brief(predictor)}: {hint}")
     if predictor not in numeric:

@@ -17,7 +17,7 @@ from bayesmix.plots.density import kernel_density
 from bayesmix.plots.entries import Names, one, select
 from bayesmix.protocols import Array
 from bayesmix.schema import SAMPLE_DIMS, require_draws
-from bayesmix.specs import check_count
+from bayesmix.specs import check_count, check_number
 
 
 @style.styled
@@ -115,6 +115,8 @@ def geweke(
     ['Intercept', 'sex']
     """
     check_count("geweke", "intervals", intervals, low=2)
+    for name, share in (("first", first), ("last", last)):
+        check_number("geweke", name, share, low=0, high=1, strict=True)
     chosen = select(fit, names, "geweke()")
     m, n = chosen.draws.shape[:2]
     starts = np.unique(np.linspace(0, n // 2, intervals).astype(int))

@@ -92,6 +92,8 @@ def wanted(names: Names) -> list[Any] | None:
     listed_names = [names] if isinstance(names, str) else list(names)
     if not listed_names:
         raise SpecError("names must hold at least one parameter; leave it out for the population's")
+    if not all(isinstance(name, str) for name in listed_names):
+        raise SpecError(f"names must be strings, such as 'sex', got {brief(names)}")
     return listed_names
 
 

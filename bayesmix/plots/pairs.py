@@ -72,7 +72,7 @@ def pair(fit: Any, *, names: Names = None, log: Names = ()) -> Figure:
 
 def _logarithmic(chosen: Entries, fit: Fit, log: Names) -> set[int]:
     """Positions of the entries on a logarithmic axis."""
-    if not log:
+    if isinstance(log, (str, tuple)) and not log:
         return set()
     asked = entries(require_draws(fit.tree, "pair()"), log).labels
     missing = [label for label in asked if label not in chosen.labels]

@@ -19,7 +19,7 @@ from bayesmix.plots.entries import Entries, Names, entries, everything, select, 
 from bayesmix.protocols import Array, HasPrior
 from bayesmix.result import Fit
 from bayesmix.schema import estimates, is_sampled, require_draws
-from bayesmix.specs import check_count
+from bayesmix.specs import check_count, check_switch
 
 _NORMAL = {0.05: -1.6449, 0.25: -0.6745, 0.75: 0.6745, 0.95: 1.6449}
 
@@ -59,6 +59,7 @@ def forest(fits: Any, *, names: Names = None, standard_errors: bool = False) -> 
     ['Intercept', 'sex']
     """
     named = several(fits, "forest()")
+    check_switch("forest", "standard_errors", standard_errors)
     summaries = {name: _intervals(fit, names, standard_errors) for name, fit in named.items()}
     _require_some(named, names)
     labels = list(dict.fromkeys(label for rows in summaries.values() for label in rows))

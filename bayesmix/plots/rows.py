@@ -152,9 +152,9 @@ def chosen_columns(by: Any, data: pd.DataFrame, predictors: Sequence[str]) -> li
         A column that is not there; more than two, or none that could be chosen.
     """
     if by is not None:
-        wanted = [by] if isinstance(by, str) else list(by)
+        wanted = [by] if isinstance(by, str) else list(by) if isinstance(by, (list, tuple)) else []
         if not 1 <= len(wanted) <= 2:
-            raise SpecError(f"by must name one or two columns, got {brief(wanted)}")
+            raise SpecError(f"by must name one or two columns, got {brief(by)}")
         return [check_column(column, data, "by") for column in wanted]
     sizes = {column: sliced(data[column]).nunique() for column in predictors}
     ranked = sorted(sizes, key=lambda column: -sizes[column])

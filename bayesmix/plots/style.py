@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
+from bayesmix.calls import named
 from bayesmix.protocols import Array
 
 WIDTH = 6.8
@@ -61,8 +62,11 @@ RC: dict[Any, Any] = {
     "ytick.labelsize": 8,
     "ytick.major.width": 0.7,
 }
-styled = rc_context(RC)
-"""Decorator of a plotting function: the look holds inside it and nowhere else."""
+
+
+def styled[**P](figure: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorator of a plotting function: the look holds inside it, unknown arguments are told."""
+    return named(rc_context(RC)(figure))
 
 
 class Drawing(Figure):
