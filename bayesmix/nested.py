@@ -74,10 +74,13 @@ def ratio_tests(fits: Mapping[str, Fit], log_likelihood: Mapping[str, float]) ->
     from scipy.stats import chi2
 
     found: list[RatioTest] = []
-    grouped = {name: fit for name, fit in fits.items() if isinstance(fit.model, HasGroups)}
-    data = {name: fit.model.grouped(fit.design) for name, fit in grouped.items()}
-    free = {name: int(fit.tree.attrs["n_parameters"]) for name, fit in grouped.items()}
-    for small, large in permutations(grouped, 2):
+    data: dict[str, GroupedLogit] = {
+        name: fit.model.grouped(fit.design)
+        for name, fit in fits.items()
+        if isinstance(fit.model, HasGroups)
+    }
+    free = {name: int(fits[name].tree.attrs["n_parameters"]) for name in data}
+    for small, large in permutations(data, 2):
         if free[small] >= free[large] or not _is_nested(data[small], data[large]):
             continue
         statistic = max(2 * (log_likelihood[large] - log_likelihood[small]), 0.0)

@@ -158,7 +158,8 @@ def by_information(fits: Mapping[str, Fit], criterion: str, notes: Sequence[str]
         table["weight"] = weight / weight.sum()
     if criterion == "bic" and several and len(fits) > 1:
         notes = [*notes, _SINGULAR.format(listed(several))]
-    tests = ratio_tests(fits, table["log_likelihood"].to_dict()) if criterion == "bic" else []
+    reached = {name: record["log_likelihood"] for name, record in records.items()}
+    tests = ratio_tests(fits, reached) if criterion == "bic" else []
     notes = [*notes, *_approximated(fits), *map(str, tests)]
     return Selection(criterion, table, tuple(notes), tuple(tests))
 
