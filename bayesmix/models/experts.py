@@ -110,7 +110,7 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
     Examples
     --------
     >>> import bayesmix as bm
-    >>> model = MixtureOfExperts("target ~ x", n_experts=3)
+    >>> model = MixtureOfExperts("target ~ x", n_experts=3, floor=0.01)
     >>> fit = bm.fit(model, bm.datasets.one_to_many(), method="em", seed=1)
     >>> [round(float(slope), 2) for slope in fit.tree["estimate"]["x"]]
     [0.42, -1.54, 0.42]

@@ -200,7 +200,7 @@ def test_component_curves_have_intervals_over_draws(mixture: Fit) -> None:
 
 def test_scales_of_many_sizes_stand_on_a_log_axis() -> None:
     """On the inverse problem scales span decades; the axis is cut and the figure says so."""
-    fit = estimated(bm.MixtureOfExperts("target ~ x", 3), bm.datasets.one_to_many())
+    fit = estimated(bm.MixtureOfExperts("target ~ x", 3, floor=0.01), bm.datasets.one_to_many())
     figure = plots.component_curves(fit)
     panel = figure.axes[2]
     assert panel.get_yscale() == "log"
@@ -296,7 +296,7 @@ def test_outcomes_are_those_that_the_fit_samples(mixture: Fit) -> None:
 def test_predictive_cuts_the_axis_and_says_so() -> None:
     """An sd of hundreds hides no data: the axis ends near them, a sentence has the rest."""
     data = bm.datasets.one_to_many()
-    fit = estimated(bm.MixtureOfExperts("target ~ x", 3), data)
+    fit = estimated(bm.MixtureOfExperts("target ~ x", 3, floor=0.01), data)
     figure = plots.predictive(fit)
     low, high = figure.axes[0].get_ylim()
     room = 0.08 * np.ptp(data["target"])
