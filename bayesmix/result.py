@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import xarray as xr
 
 from bayesmix import prediction, schema, storage
 from bayesmix import rng as random
-from bayesmix.blocks import mixtures
+from bayesmix.blocks import interrupts, mixtures
 from bayesmix.calls import named_verbs
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
@@ -395,7 +394,7 @@ class Fit:
             for start in starts:
                 into(start)
         else:  # random numbers and compiled loops run without the interpreter lock
-            with ThreadPoolExecutor() as pool:
+            with interrupts.threads() as (pool, _):
                 list(pool.map(into, starts))
         for (name, start), values in wider.items():
             found[name] = found[name].astype(float, copy=False)

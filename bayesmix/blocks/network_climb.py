@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks import interrupts
 from bayesmix.blocks.target import Target
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array
@@ -60,10 +60,14 @@ def train(
     several = len(starts[0]) > 1
     short = max(1, round(_SHORT * max_iter)) if several else max_iter
     jobs = [(m, start) for m, own in enumerate(starts) for start in own]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    report(0.0)
+    with interrupts.threads(os.cpu_count()) as (pool, proceed):
         # the compiled density runs without the interpreter lock
         quick = list(pool.map(
-            lambda job: _climb(densities[job[0]], n_obs[job[0]], job[1], short, decays), jobs
+            lambda job: _climb(
+                densities[job[0]], n_obs[job[0]], job[1], short, decays, proceed=proceed
+            ),
+            jobs,
         ))  # fmt: skip
         runs = [_sorted(quick, jobs, m) for m in range(len(starts))]
         report(short / max_iter)
@@ -78,10 +82,11 @@ def train(
             watched = report if len(runs) == 1 else lambda share: None
             rest = [
                 pool.submit(
-                    _climb, densities[m], n_obs[m], own[0].point, max_iter - short, decays, watched
+                    _climb, densities[m], n_obs[m], own[0].point, max_iter - short, decays,
+                    watched, proceed,
                 )
                 for m, own in enumerate(runs)
-            ]
+            ]  # fmt: skip
             runs = [[_joined(own[0], more.result()), *own[1:]]
                     for own, more in zip(runs, rest, strict=True)]  # fmt: skip
     return runs
@@ -110,12 +115,14 @@ def _climb(
     max_iter: int,
     decays: Array | float = 0.0,
     report: Callable[[float], None] = lambda share: None,
+    proceed: Callable[[], None] = lambda: None,
 ) -> Trained:
     from scipy.optimize import minimize
 
     trace: list[float] = []
 
     def objective(point: Array) -> tuple[float, Array]:
+        proceed()
         value, gradient = density.log_density(point)
         finite = np.isfinite(value)
         return (-value / n_obs, -gradient / n_obs) if finite else (1e100, np.zeros_like(point))

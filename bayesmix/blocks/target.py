@@ -12,13 +12,12 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 
-from bayesmix.blocks import callbacks, loops, native
+from bayesmix.blocks import callbacks, interrupts, loops, native
 from bayesmix.blocks.flat_graph import FlatGraph
 from bayesmix.errors import DataError
 from bayesmix.protocols import Array, Design, HasKernel, HasPyMC, Kernel
@@ -93,8 +92,9 @@ class Target:
         bases = (points.ctypes.data, gradients.ctypes.data, values.ctypes.data)
         strides = (8 * self.n_dim, 8 * self.n_dim, 8)
 
-        def some(first: int, last: int) -> None:
+        def some(first: int, last: int, proceed: Callable[[], None]) -> None:
             for i in range(first, last):
+                proceed()
                 at = [base + i * stride for base, stride in zip(bases, strides, strict=True)]
                 if density(self.n_dim, *at, table):
                     values[i], gradients[i] = -np.inf, 0.0
@@ -102,10 +102,10 @@ class Target:
         cores = os.cpu_count() or 1
         cuts = np.linspace(0, len(points), cores + 1).astype(int)
         if cores == 1 or len(points) < 16:
-            some(0, len(points))
+            some(0, len(points), lambda: None)
         else:  # the callback runs without the interpreter lock
-            with ThreadPoolExecutor(cores) as pool:
-                list(pool.map(some, cuts[:-1], cuts[1:]))
+            with interrupts.threads(cores) as (pool, proceed):
+                list(pool.map(some, cuts[:-1], cuts[1:], [proceed] * cores))
         return values, gradients
 
     def point(self, values: Mapping[str, Array]) -> Array:

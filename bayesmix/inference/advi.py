@@ -12,7 +12,7 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
-from bayesmix.blocks import natural
+from bayesmix.blocks import interrupts, natural
 from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
 from bayesmix.blocks.gaussian import Gaussian
 from bayesmix.blocks.guided import best_guide
@@ -239,13 +239,13 @@ class ADVI(Method):
                     )
 
         progress("compile", 0.0)
-        with _quiet(), model.pymc_model(design):
+        with interrupts.heeded() as proceed, _quiet(), model.pymc_model(design):
             fitted = pm.fit(
                 steps,
                 method="advi" if self.covariance == "meanfield" else "fullrank_advi",
                 obj_optimizer=pm.adam(learning_rate=self.learning_rate),
                 random_seed=random.integer(generator),
-                callbacks=[report],
+                callbacks=[report, lambda *_: proceed()],
                 progressbar=False,
             )
         progress("advi", 1.0)

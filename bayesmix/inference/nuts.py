@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 import types
 from collections.abc import Generator
@@ -14,6 +15,7 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
+from bayesmix.blocks import interrupts
 from bayesmix.blocks.modes import Mode, best_mode
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
@@ -146,11 +148,18 @@ class NUTS(Method):
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         import pymc as pm
 
-        progress("sample", 0.0)
+        progress("compile", 0.0)
         starts: Any = None
         if isinstance(model, HasModes):
             starts = self._near_mode(model, design, generator)
-        with model.pymc_model(design):
+        counts, total = itertools.count(1), self.chains * (self.draws + self.tune)
+        with interrupts.heeded() as proceed, model.pymc_model(design):
+
+            def after_draw(**_: Any) -> None:
+                proceed()
+                if (drawn := next(counts)) % 100 == 0:
+                    progress("sample", drawn / total)
+
             tree = pm.sample(
                 initvals=starts,
                 draws=self.draws,
@@ -162,6 +171,7 @@ class NUTS(Method):
                 nuts={"target_accept": self.target_accept, "max_treedepth": self.max_treedepth},
                 progressbar=False,
                 compute_convergence_checks=False,
+                callback=after_draw,
             )
         progress("sample", 1.0)
         posterior, found = tree["posterior"], tree["sample_stats"]
