@@ -166,7 +166,7 @@ def check_home(kind: str, path: Path, script: str) -> str:
     """A script answers whatever its user's home is; one sentence says what is not kept."""
     place, words = HOMES[kind]
     environment = {"BAYESMIX_CACHE": None, "XDG_CACHE_HOME": None} | place(path)
-    done = run(script, powerless=True, **environment)
+    done = run(script, HOME, powerless=True, **environment)
     assert done.returncode == 0, done
     assert words in done.stderr, done
     assert done.stderr.count("Compiled code is not kept") == 1, done
