@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesmix.calls import Named, named
-from bayesmix.errors import SpecError, UnknownName, brief, listed, suggestion
+from bayesmix.errors import SpecError, UnknownName, listed, suggestion
+from bayesmix.errors import brief as shown
 from bayesmix.specs import check_number
 
 Array = NDArray[np.float64]
@@ -228,15 +229,15 @@ def check_effect_prior(name: str, prior: object) -> None:
     """Raise a SpecError unless the parameter of that name, or kind, can take this prior."""
     if name.startswith("corr"):
         if not isinstance(prior, LKJ):
-            raise SpecError(f"the prior of {name!r} must be an LKJ, got {brief(prior)}")
+            raise SpecError(f"the prior of {name!r} must be an LKJ, got {shown(prior)}")
     elif not isinstance(prior, Prior):
         raise SpecError(
-            f"the prior of {brief(name)} must be a prior such as Normal(0, 1), got {brief(prior)}"
+            f"the prior of {shown(name)} must be a prior such as Normal(0, 1), got {shown(prior)}"
         )
     elif name.startswith("sigma") and prior.support_low < 0:
         raise SpecError(
             f"the prior of {name!r} must live on [0, inf), such as HalfNormal(1), "
-            f"got {brief(prior)}"
+            f"got {shown(prior)}"
         )
 
 
@@ -260,15 +261,15 @@ def pairs_of(given: Any) -> dict[str, Any]:
         mapping = isinstance(given, Mapping)
         pairs: dict[Any, Any] = dict(cast("Any", given).items() if mapping else given)
     except (TypeError, ValueError):
-        shown = brief(cast("object", given))
+        what = shown(cast("object", given))
         raise SpecError(
-            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {shown}"
+            f"priors must be a mapping such as {{'x': Normal(0, 1)}}, got {what}"
         ) from None
     for name, prior in pairs.items():
         if not isinstance(name, str):
             raise SpecError(
-                f"the prior of {brief(name)} must be a prior such as Normal(0, 1), by the name of "
-                f"a parameter; got {brief(prior)}"
+                f"the prior of {shown(name)} must be a prior such as Normal(0, 1), by the name "
+                f"of a parameter; got {shown(prior)}"
             )
     return pairs
 
@@ -279,7 +280,7 @@ def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     for name, prior in pairs.items():
         if not isinstance(prior, Prior):
             raise SpecError(
-                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {brief(prior)}"
+                f"the prior of {name!r} must be a prior such as Normal(0, 1), got {shown(prior)}"
             )
     return tuple(sorted(pairs.items()))
 
@@ -319,7 +320,7 @@ def from_text(text: Any) -> Prior | LKJ:
     >>> from_text("Normal(0, scale=2.5)")
     Normal(loc=0.0, scale=2.5)
     """
-    wrong = f"{brief(text)} is not a prior; write one such as Normal(0, 1). Kinds: {listed(KINDS)}"
+    wrong = f"{shown(text)} is not a prior; write one such as Normal(0, 1). Kinds: {listed(KINDS)}"
     if not isinstance(text, str):
         raise SpecError(wrong)
     try:

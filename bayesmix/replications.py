@@ -16,9 +16,9 @@ from bayesmix import schema, workflow
 from bayesmix.blocks import chains
 from bayesmix.checks.finding import labelled
 from bayesmix.diagnostics import engine_of
-from bayesmix.errors import DataError, MissingCapability, NotConverged, listed
+from bayesmix.errors import DataError, MissingCapability, NotConverged, SpecError, listed
 from bayesmix.progress import reporter
-from bayesmix.protocols import Array, HasComponents, HasPrior, Method, Params, Report
+from bayesmix.protocols import Array, Design, HasComponents, HasPrior, Method, Params, Report
 from bayesmix.result import Fit
 from bayesmix.specs import check_count
 
@@ -74,6 +74,7 @@ class Study:
         used = {dim for name in params for dim in dims[name]}
         coords = {dim: list(design.coords[dim]) for dim in used}
         labels, truth = labelled(xr.Dataset(variables, coords))
+        _check_trials(model, design, table.assign(**{design.target: outcomes[0]}))
         return cls(model, table, design.target, method, seed, params, outcomes, labels, truth[0])
 
     def fits(self, progress: bool, at_least: int = 0) -> Iterator[tuple[int, Fit]]:
@@ -133,3 +134,13 @@ def independent_draws(found: Fit) -> float:
         return values.shape[0] * values.shape[1]
     sizes = chains.ess_bulk(values)
     return float(sizes[np.isfinite(sizes)].min(initial=values.shape[0] * values.shape[1]))
+
+
+def _check_trials(model: Any, design: Design, simulated: pd.DataFrame) -> None:
+    """Refuse outcomes that trials are counted from, as in ``cbind(successes, failures)``."""
+    trials = design.arrays.get("trials")
+    if trials is not None and not np.array_equal(trials, model.design(simulated).arrays["trials"]):
+        raise SpecError(
+            "simulated successes would change the trials of cbind(successes, failures): write "
+            "p(successes, trials) with a column of trials"
+        )

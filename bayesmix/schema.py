@@ -31,6 +31,8 @@ _CATEGORIES = ("string", "integer", "floating", "boolean", "empty")
 def frame(data: Any) -> pd.DataFrame:
     """A data frame out of a data frame, an xarray Dataset or a mapping of equally long columns.
 
+    Other frames, such as those of polars, are taken by their own ``to_pandas()``.
+
     A copy: columns of objects and of nullable types become plain ones where they hold nothing else,
     and categories that are neither numbers nor text (intervals, dates) become text.
 
@@ -55,6 +57,8 @@ def _frame(data: Any) -> pd.DataFrame:
     if isinstance(data, Mapping):
         data = _frame_from_mapping(cast("Mapping[Any, Any]", data))
     if not isinstance(data, pd.DataFrame):
+        data = _converted(data)
+    if not isinstance(data, pd.DataFrame):
         raise DataError(
             "data must be a pandas data frame, an xarray Dataset or a mapping of columns, "
             f"got {_kind(data)}; other data frames have a method such as to_pandas()"
@@ -69,6 +73,19 @@ def _frame(data: Any) -> pd.DataFrame:
         raise DataError("data has no rows: give at least two")
     data = data.reset_index(drop=True).infer_objects()
     return pd.DataFrame({name: _plain_type(data[name]) for name in data.columns}, data.index)
+
+
+def _converted(data: Any) -> Any:
+    """What the data's own ``to_pandas`` makes of them, as polars and Arrow tables have it."""
+    convert = None if isinstance(data, type) else getattr(data, "to_pandas", None)
+    if not callable(convert):
+        return cast("object", data)
+    try:
+        return convert()
+    except Exception as error:
+        raise DataError(
+            f"{_kind(data)}.to_pandas() failed: {error}; give a pandas frame"
+        ) from error
 
 
 def _kind(value: object) -> str:
@@ -235,8 +252,9 @@ def check_names(dims: Mapping[str, tuple[str, ...]], design: Design) -> None:
         A column is called like a dimension of the result, or the response has a slash in its name.
     """
     taken = {*RESERVED, *(dim for named in dims.values() for dim in named)}
-    clash = [name for name in dict.fromkeys([*dims, *design.observed]) if name in taken]
-    clash += [name for name in design.columns.columns if name == "obs" and name not in clash]
+    # parameters have no dim obs, so a predictor or a group may be called so; outcomes have
+    names = [*(name for name in dims if name != "obs"), *design.observed]
+    clash = [name for name in dict.fromkeys(names) if name in taken]
     if clash:
         raise DataError(
             f"the result of a fit has a dimension called {listed(clash)}, so a column cannot be; "
@@ -307,9 +325,14 @@ def data_groups(design: Design) -> dict[str, xr.Dataset]:
         group = observed if name in design.observed else constant
         values = _plain(column)
         values = values.astype(str) if values.dtype == object else values
-        group[str(name).replace("/", "÷")] = ("obs", values, attrs | {"name": str(name)})
+        group[_stored(str(name))] = ("obs", values, attrs | {"name": str(name)})
     obs = {"obs": np.arange(design.n_obs)}
     return {"observed_data": xr.Dataset(observed, obs), "constant_data": xr.Dataset(constant, obs)}
+
+
+def _stored(name: str) -> str:
+    """A column's name in the tree, where a slash parts groups and ``obs`` is the dim of rows."""
+    return "obs (column)" if name == "obs" else name.replace("/", "÷")
 
 
 def training_columns(tree: xr.DataTree) -> pd.DataFrame:

@@ -54,7 +54,7 @@ row(
     "data lacks 'high', 'total'; its columns are '0', '1'",
     fit(data=pd.DataFrame(np.ones((3, 2)))),
 )
-for name in ("chain", "draw", "member", "obs", "sample", "quantile"):
+for name in ("chain", "draw", "member", "sample", "quantile"):
     row(
         f"predictor called {name}",
         DataError,
@@ -68,10 +68,10 @@ row(
     fit("p(draw, total) ~ age", TABLE.rename(columns={"high": "draw"})),
 )
 row(
-    "group called obs",
+    "response called obs",
     DataError,
-    "a dimension called 'obs'",
-    fit("p(high, total) ~ (1 | obs)", TABLE.rename(columns={"edu": "obs"})),
+    "a dimension called 'obs'.*rename",
+    fit("p(obs, total) ~ age", TABLE.rename(columns={"high": "obs"})),
 )
 row(
     "predictor called like the groups of edu",

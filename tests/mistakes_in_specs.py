@@ -88,6 +88,8 @@ for text in (
     "p(high, total, 1)",
     "high / total",
     "p(high, 2.5)",
+    "cbind(high)",
+    "cbind(high, 5)",
     "answer[]",
 ):
     row(
@@ -96,6 +98,12 @@ for text in (
         "cannot read the response .* write p.successes",
         fit(f"{text} ~ 1"),
     )
+row(
+    "cbind of another difference",
+    FormulaError,
+    r"cannot read the response .*: write cbind\(high, failures\), or cbind\(high, total - high\)",
+    fit("cbind(high, total - rich) ~ age"),
+)
 for text in ("high", "age + np.log(high)", "(high | edu)", "age:high"):
     words = "the outcome 'high' stands on both sides of the formula"
     row(f"the response in {text}", FormulaError, words, fit(f"p(high, total) ~ {text}"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars
 import pytest
 import xarray as xr
 from hypothesis import given
@@ -180,3 +181,23 @@ def test_dims_name_one_thing() -> None:
     design = model.design(data)
     with pytest.raises(DataError, match=r"a dimension called 'edu_group'"):
         schema.check_names(model.dims(design), design)
+
+
+def test_frames_of_polars_are_taken() -> None:
+    """A frame of polars, eager or of its own types, gives the fit that its pandas twin gives."""
+    table = people()[["high", "total", "sex", "edu", "age"]]
+    ours = schema.frame(table)
+    theirs = schema.frame(polars.from_pandas(table))
+    pd.testing.assert_frame_equal(theirs, ours, check_categorical=False, check_dtype=False)
+    assert theirs["edu"].astype(str).tolist() == ours["edu"].astype(str).tolist()
+
+
+def test_a_frame_that_does_not_convert_is_refused() -> None:
+    """What goes wrong in a frame's own conversion is said."""
+
+    class Broken:
+        def to_pandas(self) -> pd.DataFrame:
+            raise ValueError("no such type")
+
+    with pytest.raises(DataError, match=r"Broken.to_pandas\(\) failed: no such type"):
+        schema.frame(Broken())

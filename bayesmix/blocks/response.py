@@ -15,6 +15,7 @@ from bayesmix.protocols import Array
 
 _NAME = r"(`[^`]+`|[^\W\d][\w.]*)"
 _COUNTS = re.compile(rf"(?:p|prop|proportion)\(\s*{_NAME}\s*,\s*({_NAME}|\d+)\s*\)")
+_CBIND = re.compile(rf"cbind\(\s*{_NAME}\s*,\s*{_NAME}\s*(?:-\s*{_NAME}\s*)?\)")
 _LABEL = re.compile(rf"{_NAME}\s*\[\s*['\"]?([^'\"\]]+)['\"]?\s*\]")
 _PLAIN = re.compile(_NAME)
 _EXACT = 2**53
@@ -26,12 +27,14 @@ class Outcome:
     """How to read successes and trials: columns, a fixed number of trials, a success label.
 
     ``labels`` holds both labels where the success was not named, so that a third one is noticed.
+    ``adds`` says that ``trials`` names the failures, to which the successes add.
     """
 
     target: str
     trials: str | int
     success: str | None = None
     labels: tuple[str, ...] = ()
+    adds: bool = False
 
     def columns(self, data: pd.DataFrame) -> pd.DataFrame:
         """The columns of the outcome."""
@@ -47,7 +50,7 @@ class Outcome:
             Counts that are negative, fractional, text or above the trials; a column that is
             neither 0/1 nor two labels.
         """
-        trials = _trials(self.trials, data)
+        trials = self.counted(data)
         if self.success is not None:
             return {"successes": self._labelled(data[self.target]), "trials": trials}
         if self.trials == 1:
@@ -61,6 +64,12 @@ class Outcome:
                 f"row {row}; {above.size} row(s) in all. Is it p(successes, trials)?"
             )
         return {"successes": successes, "trials": trials}
+
+    def counted(self, data: pd.DataFrame) -> Array:
+        """Trials of every row."""
+        if isinstance(self.trials, int):
+            return np.full(len(data), self.trials, dtype=np.int64)
+        return counts(data[self.trials]) + (counts(data[self.target]) if self.adds else 0)
 
     def require(self, arrays: Mapping[str, Array]) -> None:
         """Raise a DataError unless the rows hold an outcome to be scored."""
@@ -96,20 +105,34 @@ def read_outcome(lhs: str, data: pd.DataFrame) -> Outcome:
     if match := _COUNTS.fullmatch(lhs):
         trials = match[2]
         outcome = Outcome(_bare(match[1]), int(trials) if trials.isdigit() else _bare(trials))
+    elif match := _CBIND.fullmatch(lhs):
+        outcome = _bound(lhs, [_bare(name) for name in match.groups() if name])
     elif match := _LABEL.fullmatch(lhs):
         outcome = Outcome(_bare(match[1]), 1, match[2].strip())
     elif match := _PLAIN.fullmatch(lhs):
         outcome = Outcome(_bare(match[1]), 1)
     else:
         raise FormulaError(
-            f"cannot read the response {lhs!r}: write p(successes, trials), a column of 0 and 1, "
-            "or column['success']"
+            f"cannot read the response {lhs!r}: write p(successes, trials) or cbind(successes, "
+            "failures), a column of 0 and 1, or column['success']"
         )
     names = [outcome.target, *([outcome.trials] if isinstance(outcome.trials, str) else [])]
     schema.columns(data, names)
-    if not np.any(_trials(outcome.trials, data)):
+    if not np.any(outcome.counted(data)):
         raise DataError(f"every row of {lhs!r} has 0 trials: nothing was observed")
     return _with_label(outcome, data[outcome.target])
+
+
+def _bound(lhs: str, names: list[str]) -> Outcome:
+    """``cbind(y, failures)``, or ``cbind(y, n - y)`` with n the trials."""
+    if len(names) == 2:
+        return Outcome(names[0], names[1], adds=True)
+    if names[2] != names[0]:
+        raise FormulaError(
+            f"cannot read the response {lhs!r}: write cbind({names[0]}, failures), or "
+            f"cbind({names[0]}, {names[1]} - {names[0]}) where {names[1]} are the trials"
+        )
+    return Outcome(names[0], names[1])
 
 
 def _with_label(outcome: Outcome, column: pd.Series) -> Outcome:
@@ -142,13 +165,9 @@ def new_trials(outcome: Outcome, data: pd.DataFrame) -> dict[str, Array]:
             return outcome.values(data)
     if isinstance(outcome.trials, str) and outcome.trials not in data.columns:
         return {"trials": np.ones(len(data), dtype=np.int64)}
-    return {"trials": _trials(outcome.trials, data)}
-
-
-def _trials(trials: str | int, data: pd.DataFrame) -> Array:
-    if isinstance(trials, int):
-        return np.full(len(data), trials, dtype=np.int64)
-    return counts(data[trials])
+    if outcome.adds and not (outcome.target in data.columns and data[outcome.target].notna().all()):
+        return {"trials": np.ones(len(data), dtype=np.int64)}
+    return {"trials": outcome.counted(data)}
 
 
 def _zero_one(column: pd.Series) -> Array:

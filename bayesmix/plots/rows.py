@@ -70,7 +70,8 @@ def counts(fit: Fit, what: str) -> Counts:
 
 def _share(outcome: Outcome) -> str:
     if isinstance(outcome.trials, str):
-        return f"share of {outcome.target} among {outcome.trials}"
+        among = f"{outcome.target} + {outcome.trials}" if outcome.adds else outcome.trials
+        return f"share of {outcome.target} among {among}"
     if outcome.success is not None:
         return f"share of {outcome.target} = {outcome.success}"
     return f"share of {outcome.target}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_fits import people
 
+import bayesmix as bm
 from bayesmix.blocks import formula, grammar
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
-from bayesmix.errors import DataError, FormulaError
+from bayesmix.errors import DataError, FormulaError, SpecError
 
 
 def matrices(rhs: str, data: pd.DataFrame | None = None) -> formula.Matrices:
@@ -325,6 +327,8 @@ def test_many_groups_take_no_time() -> None:
         ("p(high, total)", Outcome("high", "total")),
         ("prop( high ,total )", Outcome("high", "total")),
         ("proportion(sex, 3)", Outcome("sex", 3)),
+        ("cbind(high, total)", Outcome("high", "total", adds=True)),
+        ("cbind( high , total - high )", Outcome("high", "total")),
         ("rich", Outcome("rich", 1)),
         ("urban", Outcome("urban", 1)),
         ("answer", Outcome("answer", 1, "yes", ("no", "yes"))),
@@ -348,6 +352,8 @@ def test_responses(text: str, outcome: Outcome) -> None:
     [
         ("p(high, total)", people()["high"], people()["total"]),
         ("p(sex, 3)", [0, 1] * 4, [3] * 8),
+        ("cbind(high, total)", people()["high"], people()["high"] + people()["total"]),
+        ("cbind(high, total - high)", people()["high"], people()["total"]),
         ("urban", [1, 0, 1, 1, 0, 0, 1, 0], [1] * 8),
         ("answer", [0, 1, 1, 0, 0, 1, 0, 1], [1] * 8),
         ("answer['no']", [1, 0, 0, 1, 1, 0, 1, 0], [1] * 8),
@@ -406,3 +412,45 @@ def test_a_number_that_became_text_is_refused() -> None:
     found = matrices("age + sex")
     with pytest.raises(DataError, match=r"'age' held numbers in training, now 'young'"):
         formula.evaluate_new(found, people().assign(age="young"))
+
+
+def test_new_rows_of_cbind_are_one_trial_without_their_successes() -> None:
+    """Trials of cbind(y, failures) are known where both are; else each new row is one trial."""
+    data = people()[["high", "total"]]
+    outcome = Outcome("high", "total", adds=True)
+    np.testing.assert_array_equal(new_trials(outcome, data)["trials"], data.sum(axis=1))
+    for columns in (["total"], ["high"], []):
+        rows = people()[["sex", *columns]]
+        np.testing.assert_array_equal(new_trials(outcome, rows)["trials"], np.ones(8))
+
+
+def test_cbind_is_the_same_model() -> None:
+    """Failures beside successes give the likelihood of successes among their trials."""
+    data = people().assign(low=lambda rows: rows["total"] - rows["high"])
+    fits = [
+        bm.fit(bm.BinomialGLM(f"{side} ~ sex"), data, method="mle", seed=1, progress=False)
+        for side in ("p(high, total)", "cbind(high, low)", "cbind(high, total - high)")
+    ]
+    tables = [fit.summary()["estimate"].to_numpy() for fit in fits]
+    np.testing.assert_array_equal(tables[0], tables[1])
+    np.testing.assert_array_equal(tables[0], tables[2])
+    with pytest.raises(SpecError, match=r"would change the trials of cbind.*write p\("):
+        bm.calibrate.sbc(fits[1].model, data, replications=2, progress=False)  # type: ignore[arg-type]
+
+
+def test_a_column_may_be_called_obs(tmp_path: Path) -> None:
+    """A predictor and a group may have the name of the rows' dim; the data come back as given."""
+    data = people().assign(obs=people()["age"])
+    for formula_text, options in (
+        ("p(high, total) ~ obs", {}),
+        ("p(high, total) ~ sex + (1 | obs)", {"obs": list("aabbccdd")}),
+        ("p(high, obs) ~ sex", {"obs": people()["total"]}),
+    ):
+        rows = data.assign(**options)
+        found = bm.fit(bm.BinomialGLM(formula_text), rows, method="mle", seed=1, progress=False)
+        pd.testing.assert_series_equal(found.data["obs"], rows["obs"])
+        found.save(tmp_path / "fit.nc")
+        again = bm.load(tmp_path / "fit.nc")
+        np.testing.assert_array_equal(again.predict(rows)["mean"], found.predict(rows)["mean"])
+        pd.testing.assert_frame_equal(again.summary(), found.summary())
+        pd.testing.assert_frame_equal(again.data, found.data)
