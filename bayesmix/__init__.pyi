@@ -21,6 +21,7 @@ from .models.mdn import MDN as MDN
 from .models.piecewise import PiecewiseRegression as PiecewiseRegression
 from .optimizers import LBFGS as LBFGS
 from .optimizers import Adam as Adam
+from .optimizers import EarlyStopping as EarlyStopping
 from .priors import LKJ as LKJ
 from .priors import Exponential as Exponential
 from .priors import HalfCauchy as HalfCauchy

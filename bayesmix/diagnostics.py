@@ -17,6 +17,7 @@ import xarray as xr
 from bayesmix.checks.components import MIXTURE_CHECKS
 from bayesmix.checks.finding import Finding, Level, labelled, labelled_draws, made
 from bayesmix.checks.markov import MCMC_CHECKS, chain_table, read_run, unrecorded
+from bayesmix.checks.networks import check_held_out
 from bayesmix.checks.optima import APPROXIMATION_CHECKS, OPTIMUM_CHECKS
 from bayesmix.checks.prior import PRIOR_CHECKS, Beside
 from bayesmix.errors import DataError, NoDraws, SpecError, suggestion
@@ -156,8 +157,8 @@ def diagnose(
         notes = (*model_notes, *unrecorded(run, found))
         notes = (*notes, *([OF_FUNCTIONS] if "functions" in tree.children else []))
         return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
-    found = made(OPTIMUM_CHECKS if engine == "point" else APPROXIMATION_CHECKS, tree)
-    found = found + _of_priors(prior)
+    checks = (*OPTIMUM_CHECKS, check_held_out) if engine == "point" else APPROXIMATION_CHECKS
+    found = made(checks, tree) + _of_priors(prior)
     return Diagnosis(engine, found, (*model_notes, NO_CHAINS[engine]))
 
 

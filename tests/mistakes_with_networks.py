@@ -328,13 +328,39 @@ row(
     "Adam: schedule='cosin' is not known: did you mean 'cosine'",
     lambda folder: bm.Adam(schedule="cosin"),
 )
-for field, value in (("max_iter", 0), ("max_iter", 1.5), ("weight_decay", -1)):
+for field, value in (
+    ("max_iter", 0),
+    ("max_iter", 1.5),
+    ("weight_decay", -1),
+    ("validation", -0.1),
+    ("validation", 1),
+):
     row(
         f"LBFGS: {field}={value!r}",
         SpecError,
         f"LBFGS: {field} must be",
         lambda folder, field=field, value=value: bm.LBFGS(**{field: value}),
     )
+for field, value in (
+    ("weight_decays", ()),
+    ("weight_decays", "3"),
+    ("weight_decays", (1, -1)),
+    ("max_iter", 0),
+    ("folds", 1),
+    ("patience", 0.5),
+):
+    row(
+        f"EarlyStopping: {field}={value!r}",
+        SpecError,
+        f"EarlyStopping: {field} must (be|hold)",
+        lambda folder, field=field, value=value: bm.EarlyStopping(**{field: value}),
+    )
+row(
+    "network: EarlyStopping on a GPU",
+    SpecError,
+    "EarlyStopping runs on the CPU; for device='cuda' use Adam",
+    network(method=bm.MLE(optimizer=bm.EarlyStopping(), device="cuda")),
+)
 
 # Other methods
 row(

@@ -17,6 +17,8 @@ from bayesmix.protocols import Array
 _SHORT = 0.1
 """Share of its steps that every restart is given before the best goes on."""
 _MEMORY = 30
+_NOT_FINITE = 1e100
+"""What the objective is where the likelihood is not finite: no line search goes there."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +119,8 @@ def _climb(
     report: Callable[[float], None] = lambda share: None,
     proceed: Callable[[], None] = lambda: None,
 ) -> Trained:
-    from scipy.optimize import minimize
-
     trace: list[float] = []
-
-    def objective(point: Array) -> tuple[float, Array]:
-        proceed()
-        value, gradient = density.log_density(point)
-        finite = np.isfinite(value)
-        return (-value / n_obs, -gradient / n_obs) if finite else (1e100, np.zeros_like(point))
+    objective = _objective(density, n_obs, proceed)
 
     def nll(value: float, point: Array) -> float:
         return value - 0.5 * float((decays * point**2).sum()) / n_obs
@@ -136,11 +131,59 @@ def _climb(
             report(len(trace) / max_iter)
 
     first = objective(start)[0]
-    if first == 1e100:
+    if first == _NOT_FINITE:
         return Trained(start, np.inf, np.array([np.inf]))
-    found = minimize(
+    found = _minimised(objective, start, record, max_iter)
+    return Trained(np.asarray(found.x), float(found.fun), np.array([nll(first, start), *trace]))
+
+
+def watched(
+    density: Target, n_obs: int, held_out: Target, start: Array, max_iter: int, patience: int
+) -> Array:
+    """The log density of rows held out (step,), at the start and after each step of an ascent.
+
+    The ascent ends early when so many steps have not raised it. It is minus infinity throughout
+    where the density is not finite at the start.
+    """
+    trace = [held_out.log_density(start)[0]]
+    best = 0
+
+    def record(intermediate_result: Any) -> None:
+        nonlocal best
+        trace.append(held_out.log_density(intermediate_result.x)[0])
+        best = len(trace) - 1 if trace[-1] > trace[best] else best
+        if len(trace) - 1 - best >= patience:
+            raise StopIteration
+
+    objective = _objective(density, n_obs)
+    if objective(start)[0] == _NOT_FINITE:
+        return np.array([-np.inf])
+    _minimised(objective, start, record, max_iter)
+    return np.array(trace)
+
+
+def _objective(density: Target, n_obs: int) -> Callable[[Array], tuple[float, Array]]:
+    """Minus the density per row, and its gradient."""
+
+    def objective(point: Array) -> tuple[float, Array]:
+        value, gradient = density.log_density(point)
+        if not np.isfinite(value):
+            return _NOT_FINITE, np.zeros_like(point)
+        return -value / n_obs, -gradient / n_obs
+
+    return objective
+
+
+def _minimised(
+    objective: Callable[[Array], tuple[float, Array]],
+    start: Array,
+    record: Callable[..., None],
+    max_iter: int,
+) -> Any:
+    from scipy.optimize import minimize
+
+    return minimize(
         objective, start, jac=True, method="L-BFGS-B", callback=record,
         options={"maxiter": max_iter, "maxfun": 10 * max_iter, "maxcor": _MEMORY,
                  "ftol": 1e-12, "gtol": 1e-8},
     )  # fmt: skip
-    return Trained(np.asarray(found.x), float(found.fun), np.array([nll(first, start), *trace]))

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema, specs
-from bayesmix.blocks import checkpoint, network_climb
+from bayesmix.blocks import checkpoint, network_climb, network_folds, straight_line
 from bayesmix.blocks.trainable import Trainable
 from bayesmix.errors import SpecError
-from bayesmix.optimizers import LBFGS, Adam
+from bayesmix.optimizers import LBFGS, Adam, EarlyStopping
 from bayesmix.protocols import Array, Design, HasNetwork, Posterior, Report
 
 _MANY = 50_000
 """Rows from which on full-batch steps cost more than they are worth."""
 
 
+OPTIMIZERS = (EarlyStopping, LBFGS, Adam)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a method's fields say about training; ``restarts`` networks are begun, one is kept."""
 
-    optimizer: LBFGS | Adam | str
+    optimizer: EarlyStopping | LBFGS | Adam | str
     restarts: int
     device: str
     checkpoint: str | None
 
     def __post_init__(self) -> None:
         auto = isinstance(self.optimizer, str) and self.optimizer == "auto"
-        if not (auto or isinstance(self.optimizer, (LBFGS, Adam))):
+        if not (auto or isinstance(self.optimizer, OPTIMIZERS)):
             raise SpecError(
-                "optimizer must be 'auto', LBFGS(...) or Adam(...), such as "
+                "optimizer must be 'auto', LBFGS(...), EarlyStopping(...) or Adam(...), such as "
                 f"Adam(batch_size=512), got {self.optimizer!r}"
             )
         if not isinstance(self.device, str):
@@ -42,7 +45,7 @@ class Recipe:
         if self.checkpoint is not None and not isinstance(self.checkpoint, str):
             raise SpecError(f"checkpoint must be a path as text, got {self.checkpoint!r}")
 
-    def chosen(self, n_obs: int) -> LBFGS | Adam:
+    def chosen(self, n_obs: int) -> EarlyStopping | LBFGS | Adam:
         """The optimiser for that many rows.
 
         Raises
@@ -50,16 +53,17 @@ class Recipe:
         SpecError
             A GPU or a checkpoint is asked for where steps are quasi-Newton.
         """
-        if isinstance(self.optimizer, (LBFGS, Adam)):
+        if isinstance(self.optimizer, OPTIMIZERS):
             found = self.optimizer
         elif n_obs > _MANY or self.device not in ("auto", "cpu") or self.checkpoint:
             found = Adam(batch_size=4096, epochs=30, patience=5) if n_obs > _MANY else Adam()
         else:
-            found = LBFGS()
-        if isinstance(found, LBFGS) and self.device not in ("auto", "cpu"):
-            raise SpecError(f"LBFGS runs on the CPU; for device={self.device!r} use Adam(...)")
-        if isinstance(found, LBFGS) and self.checkpoint:
-            raise SpecError("LBFGS takes seconds and keeps no checkpoint; use Adam(...) with one")
+            found = EarlyStopping()
+        name = type(found).__name__
+        if not isinstance(found, Adam) and self.device not in ("auto", "cpu"):
+            raise SpecError(f"{name} runs on the CPU; for device={self.device!r} use Adam(...)")
+        if not isinstance(found, Adam) and self.checkpoint:
+            raise SpecError(f"{name} takes seconds and keeps no checkpoint; use Adam(...) with one")
         return found
 
 
@@ -70,6 +74,7 @@ class Runs:
     params: list[dict[str, Array]]
     stats: dict[str, Array]
     dims: dict[str, tuple[str, ...]]
+    is_line: bool = False
 
 
 def fit_network(
@@ -117,9 +122,11 @@ def train(
     Each is begun ``restarts`` times and the best kept; all are trained side by side.
     """
     optimizer = recipe.chosen(design.n_obs)
+    if isinstance(optimizer, EarlyStopping):
+        return _stopped(recipe, optimizer, model, design, members, seed, progress)
     if isinstance(optimizer, LBFGS):
-        task = model.trainable(design)
-        return _full_batch(recipe, optimizer, task, members, seed, progress)
+        runs = _full_batch(recipe, optimizer, model.trainable(design), members, seed, progress)
+        return replace(runs, **_audit(runs, optimizer, model, design, seed))
     held, kept = _split(design.n_obs, optimizer.validation, seed)
     task, rows = model.trainable(design, kept), _member_rows(members, kept)
     key = json.dumps([
@@ -133,6 +140,81 @@ def _starts(task: Trainable, recipe: Recipe, member: int, seed: int) -> list[Arr
     """Where the networks of one member begin; those of a single network are member 0's."""
     names = [f"init {member} {i}" for i in range(recipe.restarts)]
     return [task.start(random.stream(seed, name)) for name in names]
+
+
+def _stopped(
+    recipe: Recipe,
+    optimizer: EarlyStopping,
+    model: HasNetwork,
+    design: Design,
+    members: list[Array | None],
+    seed: int,
+    progress: Report,
+) -> Runs:
+    """All rows, for as many steps and with the decay that are best for rows held out."""
+    n = design.n_obs
+    choice = network_folds.choose(
+        lambda rows: model.trainable(design, rows), n, optimizer, seed,
+        lambda share: progress("choose decay and steps", share),
+    )  # fmt: skip
+    task = model.trainable(design)
+    runs = _lines(task, members) if choice.is_line else None
+    if runs is None:
+        steps = LBFGS(max(1, choice.steps), choice.decay / n)
+        runs = _full_batch(recipe, steps, task, members, seed, progress)
+    progress("train", 1.0)
+    stats = {
+        "held_out_nll": choice.path,
+        "validation_nll": np.array(choice.line if runs.is_line else choice.nll),
+        "line_nll": np.array(choice.line), "decay_nll": choice.by_decay,
+        "weight_decay": np.array(choice.decay), "fold": choice.fold.astype(np.int32),
+    }  # fmt: skip
+    dims = {"held_out_nll": ("step",), "decay_nll": ("decay",), "fold": ("row",)}
+    dims = runs.dims | dims | _scalars(stats)
+    return replace(runs, stats=runs.stats | stats, dims=dims)
+
+
+def _audit(
+    runs: Runs, optimizer: LBFGS, model: HasNetwork, design: Design, seed: int
+) -> dict[str, Any]:
+    """Statistics, with what one network like these reaches on rows that it was not trained on."""
+    held, kept = _split(design.n_obs, optimizer.validation, seed)
+    if not len(held):
+        return {}
+    task = model.trainable(design, kept)
+    density = task.likelihood(kept, optimizer.weight_decay * len(kept))
+    start = task.start(random.stream(seed, "init of audit"))
+    point = network_climb.ascend(density, start, optimizer.max_iter)
+    nll = -task.likelihood(held).log_density(point)[0] / len(held) + task.log_volume
+    stats = {"validation_nll": np.array(nll)} | _held_out(task, kept, held)
+    return {"stats": runs.stats | stats, "dims": runs.dims | {"fold": ("row",)} | _scalars(stats)}
+
+
+def _held_out(task: Trainable, kept: Array, held: Array) -> dict[str, Array]:
+    """What a straight line reaches on rows held out, and which these are: fold 0, the others -1."""
+    line = straight_line.Line.of(task, kept).log_density(task, held)
+    fold = np.full(len(task.x), -1, dtype=np.int32)
+    fold[held] = 0
+    return {"line_nll": np.array(task.log_volume - line.mean()), "fold": fold}
+
+
+def _scalars(stats: dict[str, Array]) -> dict[str, tuple[str, ...]]:
+    return {name: () for name, value in stats.items() if np.ndim(value) == 0}
+
+
+def _lines(task: Trainable, members: list[Array | None]) -> Runs | None:
+    """Networks that are the straight lines of their rows; None where these cannot be."""
+    points, ends = [], []
+    for rows in members:
+        own = np.arange(len(task.x)) if rows is None else rows
+        point = straight_line.as_network(task, own)
+        if point is None:
+            return None
+        points.append(point)
+        ends.append(-task.likelihood(own).log_density(point)[0] / len(own) + task.log_volume)
+    stats = {"nll": np.array([ends]), "train_nll": np.array(ends)}
+    dims = {"nll": ("iteration", "member"), "train_nll": ("member",)}
+    return Runs([task.raw(point) for point in points], stats, dims, is_line=True)
 
 
 def _full_batch(
@@ -207,6 +289,9 @@ def _stochastic(
             "validation_nll": state.held_out[at] + task.log_volume,
         }
         dims |= {"held_out_nll": ("iteration", "member"), "validation_nll": ("member",)}
+        unseen = _held_out(task, task.rows, held)
+        stats |= unseen
+        dims |= {"fold": ("row",)} | _scalars(unseen)
     return Runs([task.raw(point.astype(float)) for point in state.best], stats, dims)
 
 

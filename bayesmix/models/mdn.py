@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.blocks import mixtures, network_guides, network_units
+from bayesmix.blocks import mixtures, network_guides, network_units, ties
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.columns import Columns
 from bayesmix.blocks.independent import IndependentPriors
@@ -109,7 +109,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     floor: float | None = None
     fixed_scale: float | None = None
     priors: Any = ()
-    default_method: ClassVar[str] = "mle"
+    default_method: ClassVar[str] = "ensemble"
     component: ClassVar[str] = "component"
 
     def __post_init__(self) -> None:
@@ -155,11 +155,9 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     @property
     def formula(self) -> str:
         """What depends on what, as other families have it: for axes and tables."""
-        left, right = (" + ".join(f"`{n}`" if not n.isidentifier() else n for n in names)
-                       for names in (self.target, self.inputs))  # fmt: skip
-        return f"{left} ~ {right}"
-
-    # --- the data as the equation sees them -------------------------------------------------------
+        sides = ([f"`{n}`" if not n.isidentifier() else n for n in names]
+                 for names in (self.target, self.inputs))  # fmt: skip
+        return " ~ ".join(" + ".join(names) for names in sides)
 
     def design(self, data: Any) -> Design:
         """Arrays ``X`` (obs, input) and ``Y`` (obs, output)."""
@@ -246,6 +244,9 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     def network_of(self, design: Design) -> Network:
         """The network for these data."""
         return self.network(design.arrays["X"].shape[1], design.state.floor)
+
+    def notes(self, design: Design) -> list[str]:
+        return ties.notes(self.target, design.arrays.get("Y"))
 
     # --- the executable equation ------------------------------------------------------------------
 

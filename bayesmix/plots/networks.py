@@ -67,7 +67,8 @@ def training(fit: Any) -> Figure:
         low, high = float(np.nanmin(values)), float(np.nanquantile(values, 0.95))
         room = 0.08 * (high - low) or 0.1
         axes.set_ylim(min(low - room, axes.get_ylim()[0] if position else low), high + room)
-    unit = "epoch" if len(lines) > 1 else "iteration"
+    epochs = len(lines) > 1 and "iteration" in stats["held_out_nll"].dims
+    unit = "epoch" if epochs else "iteration"
     axes.set(xlabel=unit, ylabel="NLL per row, nats")
     axes.locator_params(axis="x", integer=True)
     style.legend(figure, shown)

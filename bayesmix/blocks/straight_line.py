@@ -1,0 +1,103 @@
+r"""The straight line: least squares with Gaussian noise, as a measure of networks and as a network.
+
+.. math:: y = \hat B x + \hat b + \varepsilon, \qquad
+          \varepsilon \sim \mathrm N(0, \hat\Sigma), \quad
+          \hat\Sigma = \tfrac1n \sum_i \hat\varepsilon_i \hat\varepsilon_i^\top,
+
+the maximum of the likelihood; without the noise model ``"full"`` only the diagonal of the matrix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from bayesmix.blocks.trainable import Trainable
+from bayesmix.priors import LOG_2PI
+from bayesmix.protocols import Array
+
+_GENTLE = 0.01
+"""Input of a unit that is to be linear, for a standard deviation: tanh is off by 3e-5 of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Slopes (output, input), intercepts (output,) and the lower triangle of the noise's scale."""
+
+    slopes: Array
+    intercepts: Array
+    lower: Array
+
+    @classmethod
+    def of(cls, task: Trainable, rows: Array) -> Line:
+        """Of some rows, on the task's standard units."""
+        x, y = task.x[rows], task.y[rows]
+        known = np.column_stack([np.ones(len(x)), x])
+        found = np.linalg.lstsq(known, y)[0]
+        left = y - known @ found
+        least = task.floors**2
+        if task.network.noise != "full":
+            lower = np.diag(np.sqrt(np.maximum((left**2).mean(axis=0), least)))
+        else:
+            # the floor's share of the variance, so that collinear targets have a factor
+            lower = np.linalg.cholesky(left.T @ left / len(x) + np.diag(least))
+        return cls(found[1:].T, found[0], lower)
+
+    def log_density(self, task: Trainable, rows: Array) -> Array:
+        """Of the targets of some rows (obs,), on the task's standard units."""
+        left = task.y[rows] - task.x[rows] @ self.slopes.T - self.intercepts
+        z = solve_triangular(self.lower, left.T, lower=True)
+        constant = np.log(np.diag(self.lower)).sum() + 0.5 * len(self.lower) * LOG_2PI
+        return -0.5 * (z**2).sum(axis=0) - constant
+
+
+def as_network(task: Trainable, rows: Array) -> Array | None:
+    """Parameters of a network that is the line of some rows; None where none of these sizes is.
+
+    In each layer one unit carries one target, so gently that its activation is linear; all
+    components are alike.
+    """
+    network, line = task.network, Line.of(task, rows)
+    units = min(network.hidden, default=network.outputs)
+    free = network.noise in ("diagonal", "full") or (
+        network.outputs == 1 and network.noise != "fixed"
+    )
+    if units < network.outputs or not free:
+        return None
+    found = {name: np.zeros(shape) for name, shape in network.shapes.items()}
+    found["loc_bias"][:] = line.intercepts
+    if network.hidden:
+        _carry(task, line, found)
+    else:
+        found["loc_weight"][:] = line.slopes
+    scale = np.diag(line.lower) - task.floors
+    found["scale_bias"][...] = np.log(np.maximum(scale, 1e-3 * task.floors + 1e-12))
+    if network.pairs:
+        found["tril_bias"][:] = [line.lower[pair] for pair in network.pairs]
+    return np.concatenate([np.ravel(found[name]) for name in network.shapes])
+
+
+def _carry(task: Trainable, line: Line, found: dict[str, Array]) -> None:
+    """Let the first units of each layer carry the line to the locs."""
+    at, value, steep = _LINEAR_AT[task.network.activation]
+    own = np.arange(task.network.outputs)
+    size = np.linalg.norm(line.slopes, axis=1)
+    size = np.where(size > 0, size, 1.0) * np.sqrt(task.network.inputs) / _GENTLE
+    found["hidden_1_weight"][own] = line.slopes / size[:, None]
+    found["hidden_1_bias"][own] = at
+    for number in range(2, len(task.network.hidden) + 1):
+        found[f"hidden_{number}_weight"][own, own] = 1 / steep
+        found[f"hidden_{number}_bias"][own] = at - value / steep
+    found["loc_weight"][:, own, own] = size / steep
+    found["loc_bias"][:] -= size / steep * value
+
+
+_LINEAR_AT = {
+    "tanh": (0.0, 0.0, 1.0),
+    "relu": (1.0, 1.0, 1.0),
+    "sigmoid": (0.0, 0.5, 0.25),
+    "softplus": (0.0, float(np.log(2)), 0.5),
+}
+"""Where an activation is linear: what goes in, what comes out, and its slope there."""
