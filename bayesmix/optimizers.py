@@ -44,7 +44,7 @@ class EarlyStopping(Named):
     (10.0,)
     """
 
-    weight_decays: tuple[float, ...] = (0.3, 3.0, 10.0, 30.0, 100.0)
+    weight_decays: tuple[float, ...] = (0.5, 5.0, 50.0)
     max_iter: int = 1000
     folds: int = 5
     patience: int = 100

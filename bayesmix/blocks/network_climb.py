@@ -137,29 +137,17 @@ def _climb(
     return Trained(np.asarray(found.x), float(found.fun), np.array([nll(first, start), *trace]))
 
 
-def watched(
-    density: Target, n_obs: int, held_out: Target, start: Array, max_iter: int, patience: int
-) -> Array:
-    """The log density of rows held out (step,), at the start and after each step of an ascent.
-
-    The ascent ends early when so many steps have not raised it. It is minus infinity throughout
-    where the density is not finite at the start.
-    """
-    trace = [held_out.log_density(start)[0]]
-    best = 0
-
-    def record(intermediate_result: Any) -> None:
-        nonlocal best
-        trace.append(held_out.log_density(intermediate_result.x)[0])
-        best = len(trace) - 1 if trace[-1] > trace[best] else best
-        if len(trace) - 1 - best >= patience:
-            raise StopIteration
-
+def ascended(
+    density: Target, n_obs: int, start: Array, steps: int, seen: Callable[[Array], None]
+) -> Array | None:
+    """Where so many steps lead, ``seen`` being shown the point after each; None if nowhere."""
     objective = _objective(density, n_obs)
     if objective(start)[0] == _NOT_FINITE:
-        return np.array([-np.inf])
-    _minimised(objective, start, record, max_iter)
-    return np.array(trace)
+        return None
+    found = _minimised(
+        objective, start, lambda intermediate_result: seen(intermediate_result.x), steps
+    )
+    return np.asarray(found.x)
 
 
 def _objective(density: Target, n_obs: int) -> Callable[[Array], tuple[float, Array]]:

@@ -22,7 +22,8 @@ class Ensemble(Method):
     .. math:: p(y \mid x) = \frac1M \sum_{m=1}^M p_m(y \mid x)
 
     is the predictive distribution: members stand where draws do elsewhere, and ``log_density``,
-    ``sample`` and ``predict`` average over them. Networks are trained side by side.
+    ``sample`` and ``predict`` average over them. Networks are trained side by side; how long and
+    how strictly, rows held out decide once for all members.
 
     Parameters
     ----------

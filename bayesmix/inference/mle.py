@@ -54,10 +54,11 @@ class MLE(Method):
         Nodes of adaptive Gauss-Hermite quadrature for each effect of a group; 1 is the Laplace
         approximation. More are for one grouping factor; ``diagnose()`` says where they are needed.
     optimizer
-        Of networks: :class:`bayesmix.LBFGS` or :class:`bayesmix.Adam`; ``"auto"`` takes the first
-        up to 50,000 rows. Networks are trained on standard units, which their parameters are freed
-        of afterwards, exactly; they have no standard errors, and ``max_iter`` and ``tolerance``
-        are not for them.
+        Of networks: :class:`bayesmix.EarlyStopping`, :class:`bayesmix.LBFGS` or
+        :class:`bayesmix.Adam`. ``"auto"`` takes the first up to 50,000 rows and Adam beyond: both
+        stop on rows held out. ``LBFGS()`` takes all its steps on all rows, as the book does.
+        Networks are trained on standard units, which their parameters are freed of afterwards,
+        exactly; they have no standard errors, and ``max_iter`` and ``tolerance`` are not for them.
     device
         Where a network is trained: ``"auto"``, ``"cpu"``, ``"cuda"``.
     checkpoint

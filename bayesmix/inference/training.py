@@ -154,7 +154,7 @@ def _stopped(
     """All rows, for as many steps and with the decay that are best for rows held out."""
     n = design.n_obs
     choice = network_folds.choose(
-        lambda rows: model.trainable(design, rows), n, optimizer, seed,
+        lambda rows: model.trainable(design, rows), n, optimizer, seed, len(members),
         lambda share: progress("choose decay and steps", share),
     )  # fmt: skip
     task = model.trainable(design)
@@ -164,12 +164,17 @@ def _stopped(
         runs = _full_batch(recipe, steps, task, members, seed, progress)
     progress("train", 1.0)
     stats = {
-        "held_out_nll": choice.path,
+        "held_out_nll": choice.path, "held_out_step": choice.looks,
         "validation_nll": np.array(choice.line if runs.is_line else choice.nll),
         "line_nll": np.array(choice.line), "decay_nll": choice.by_decay,
         "weight_decay": np.array(choice.decay), "fold": choice.fold.astype(np.int32),
     }  # fmt: skip
-    dims = {"held_out_nll": ("step",), "decay_nll": ("decay",), "fold": ("row",)}
+    dims = {
+        "held_out_nll": ("look",),
+        "held_out_step": ("look",),
+        "decay_nll": ("decay",),
+        "fold": ("row",),
+    }
     dims = runs.dims | dims | _scalars(stats)
     return replace(runs, stats=runs.stats | stats, dims=dims)
 

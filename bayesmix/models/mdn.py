@@ -95,7 +95,8 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     Examples
     --------
     >>> import bayesmix as bm
-    >>> fit = bm.fit(MDN("x", "target", 3), bm.datasets.one_to_many(), seed=1)
+    >>> method = bm.MLE(optimizer=bm.LBFGS())  # all its steps on all rows, as the book has it
+    >>> fit = bm.fit(MDN("x", "target", 3), bm.datasets.one_to_many(), method=method, seed=1)
     >>> -fit.log_density().mean().item() < -2.03
     True
     """

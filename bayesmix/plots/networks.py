@@ -57,17 +57,19 @@ def training(fit: Any) -> Figure:
     for name, label, position in lines:
         values = stats[name].to_numpy().reshape(stats[name].shape[0], -1)
         look = {"color": style.colour(position), "linestyle": style.line(position)}
+        looks = name == "held_out_nll" and "held_out_step" in stats
+        steps = stats["held_out_step"].to_numpy() if looks else np.arange(len(values))
         for member in values.T:
-            axes.plot(np.arange(len(member)), member, alpha=_alpha(values), linewidth=1.3, **look)
+            axes.plot(steps, member, alpha=_alpha(values), linewidth=1.3, **look)
         if name == lines[-1][0]:
             best = values.argmin(axis=0)
             ends = values[best, np.arange(len(best))]
-            axes.plot(best, ends, "o", markersize=4, color=look["color"])
+            axes.plot(steps[best], ends, "o", markersize=4, color=look["color"])
         shown.append(style.key(label, **look))
         low, high = float(np.nanmin(values)), float(np.nanquantile(values, 0.95))
         room = 0.08 * (high - low) or 0.1
         axes.set_ylim(min(low - room, axes.get_ylim()[0] if position else low), high + room)
-    epochs = len(lines) > 1 and "iteration" in stats["held_out_nll"].dims
+    epochs = len(lines) > 1 and "held_out_step" not in stats
     unit = "epoch" if epochs else "iteration"
     axes.set(xlabel=unit, ylabel="NLL per row, nats")
     axes.locator_params(axis="x", integer=True)

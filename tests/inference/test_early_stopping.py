@@ -118,13 +118,14 @@ def test_units_of_inputs_and_target_change_nothing():
 # --- what rows held out decide --------------------------------------------------------------------
 
 
-def chosen(data=None, settings=QUICK, seed=1):
+def chosen(data=None, settings=QUICK, members=2):
     """What the rows held out say of a small network."""
     model = bm.MDN("x", "y", 2, (4,))
     table = branches() if data is None else data
     return network_folds.choose(
-        lambda rows: model.trainable(table, rows), len(table), settings, seed, lambda share: None
-    )
+        lambda rows: model.trainable(table, rows), len(table), settings, 1, members,
+        lambda share: None,
+    )  # fmt: skip
 
 
 def test_every_row_is_held_out_once():
@@ -136,26 +137,32 @@ def test_every_row_is_held_out_once():
     assert network_folds.folds_of(3, 5, 1).max() == 2
 
 
+def ascend_from(density, start, steps, n_obs):
+    """The point that so many quasi-Newton steps reach, as a full-batch fit takes them."""
+    return network_climb.train([density], [n_obs], [[start]], steps, lambda share: None)[0][0].point
+
+
 def test_the_path_is_the_density_of_rows_that_were_not_trained_on():
-    """Training without each fold, by hand, gives the NLL that is said of every step."""
-    settings = bm.EarlyStopping(weight_decays=3, max_iter=15, folds=3, patience=15)
+    """Training without each fold, by hand, gives the NLL of mixtures that is said of the steps."""
+    settings = bm.EarlyStopping(weight_decays=3, max_iter=20, folds=3, patience=20)
     found, data = chosen(settings=settings), branches()
-    model, total = bm.MDN("x", "y", 2, (4,)), np.zeros(16)
+    model, total = bm.MDN("x", "y", 2, (4,)), np.zeros(3)
     for number in range(3):
         kept, held = np.flatnonzero(found.fold != number), np.flatnonzero(found.fold == number)
-        task = model.trainable(data, kept)
-        start = task.start(stream(1, f"init of fold {number}"))
-        for step in range(16):
-            density = task.likelihood(kept, 3.0)
-            point = start
-            if step:
-                runs = network_climb.train(
-                    [density], [len(kept)], [[start]], step, lambda share: None, 3 * task.decays
-                )
-                point = runs[0][0].point
-            total[step] += task.log_volume * len(held) - task.likelihood(held).log_density(point)[0]
-    np.testing.assert_allclose(found.path, total / 60, rtol=1e-9)
-    assert found.steps == int(np.argmin(found.path)) and found.nll == found.path.min()
+        task, rows = model.trainable(data, kept), model.design(data.iloc[held])
+        density = task.likelihood(kept, 3.0)
+        starts = [task.start(stream(1, f"init {i} of fold {number}")) for i in range(2)]
+        for look in range(3):
+            points = [
+                ascend_from(density, start, 10 * look, len(kept)) if look else start
+                for start in starts
+            ]
+            raw = [model.named(task.raw(point), rows) for point in points]
+            both = {name: np.stack([one[name] for one in raw]) for name in raw[0]}
+            mixed = np.logaddexp.reduce(model.log_density(both, rows), axis=0) - np.log(2)
+            total[look] -= mixed.sum()
+    np.testing.assert_allclose(found.path, total / 60, rtol=1e-8)
+    assert found.steps == 10 * int(np.argmin(found.path)) and found.nll == found.path.min()
 
 
 def test_the_line_is_scored_on_the_same_folds():
@@ -174,15 +181,24 @@ def test_the_best_decay_is_taken():
     assert again.decay == 0.3 and again.nll == found.nll
 
 
-def test_a_run_is_given_up_when_patience_ends():
-    """The path ends so many steps after its best."""
-    table = noisy(60, "train")
-    model = bm.MDN(INPUTS, "y", 3, (20,))
-    settings = bm.EarlyStopping(weight_decays=0, max_iter=400, folds=2, patience=7)
-    fold = network_folds.folds_of(60, 2, 1)
-    part = network_folds._Part.of(lambda rows: model.trainable(table, rows), fold, 0, 1)
-    path = part.path(0.0, settings)
-    assert len(path) < 400 and len(path) - 1 - int(path.argmax()) == 7
+def test_an_ensemble_is_watched_as_one():
+    """A mixture has a lower NLL on rows held out than one network, and bears more steps."""
+    settings = bm.EarlyStopping(weight_decays=0.3, max_iter=100, folds=3)
+    table = branches().assign(y=lambda t: t["y"] + 0.3 * stream(1, "noise").normal(size=60))
+    one, three = (chosen(table, settings, members) for members in (1, 3))
+    assert three.nll < one.nll - 0.02
+    assert chosen(table, settings, 9).nll == three.nll
+
+
+def test_a_decay_is_given_up_when_patience_ends():
+    """Networks that overfit are not trained to the last step."""
+    table, model = noisy(60, "train"), bm.MDN(INPUTS, "y", 3, (20,))
+    settings = bm.EarlyStopping(weight_decays=0, max_iter=400, folds=2, patience=20)
+    found = network_folds.choose(
+        lambda rows: model.trainable(table, rows), 60, settings, 1, 1, lambda share: None
+    )
+    assert 10 * (len(found.path) - 1) < 100
+    assert 20 <= 10 * (len(found.path) - 1) - found.steps < 40
 
 
 def test_all_rows_train_with_what_was_learned():
@@ -190,7 +206,7 @@ def test_all_rows_train_with_what_was_learned():
     model, data = bm.MDN("x", "y", 2, (4,)), branches()
     fit = bm.fit(model, data, method=bm.MLE(optimizer=QUICK), seed=1, progress=False)
     stats = fit.tree["fit_stats"]
-    steps = int(np.argmin(stats["held_out_nll"].to_numpy()))
+    steps = 10 * int(np.argmin(stats["held_out_nll"].to_numpy()))
     optimizer = bm.LBFGS(steps, float(stats["weight_decay"]) / len(data))
     again = bm.fit(model, data, method=bm.MLE(optimizer=optimizer), seed=1, progress=False)
     np.testing.assert_allclose(fit.log_density(), again.log_density(), rtol=1e-12)

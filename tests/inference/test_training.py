@@ -123,10 +123,10 @@ def test_the_same_seed_gives_the_same_parameters(optimizer):
     assert np.abs(parameters(trained(optimizer=optimizer, seed=5)) - first).max() > 0.1
 
 
-def test_auto_takes_adam_where_lbfgs_would_not_do():
+def test_auto_takes_adam_where_quasi_newton_steps_would_not_do():
     """Many rows, a GPU or a checkpoint need steps on batches."""
-    assert isinstance(Recipe("auto", 3, "auto", None).chosen(50_000), bm.LBFGS)
-    assert isinstance(Recipe("auto", 3, "cpu", None).chosen(50_000), bm.LBFGS)
+    assert isinstance(Recipe("auto", 3, "auto", None).chosen(50_000), bm.EarlyStopping)
+    assert isinstance(Recipe("auto", 3, "cpu", None).chosen(50_000), bm.EarlyStopping)
     many = Recipe("auto", 3, "auto", None).chosen(50_001)
     assert isinstance(many, bm.Adam) and many.batch_size == 4096
     assert isinstance(Recipe("auto", 3, "cuda", None).chosen(100), bm.Adam)
