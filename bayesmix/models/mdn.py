@@ -372,8 +372,6 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     def guides(self, data: Any, rng: np.random.Generator) -> list[Guide]:
         return network_guides.guides(self, self.design(data), rng)
 
-    # --- maximum likelihood -----------------------------------------------------------------------
-
     def trainable(self, data: Any, rows: Array | None = None) -> Any:
         from bayesmix.blocks.trainable import Trainable
 
