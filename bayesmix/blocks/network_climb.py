@@ -138,10 +138,15 @@ def _climb(
 
 
 def ascended(
-    density: Target, n_obs: int, start: Array, steps: int, seen: Callable[[Array], None]
+    density: Target,
+    n_obs: int,
+    start: Array,
+    steps: int,
+    seen: Callable[[Array], None],
+    proceed: Callable[[], None],
 ) -> Array | None:
     """Where so many steps lead, ``seen`` being shown the point after each; None if nowhere."""
-    objective = _objective(density, n_obs)
+    objective = _objective(density, n_obs, proceed)
     if objective(start)[0] == _NOT_FINITE:
         return None
     found = _minimised(
@@ -150,10 +155,13 @@ def ascended(
     return np.asarray(found.x)
 
 
-def _objective(density: Target, n_obs: int) -> Callable[[Array], tuple[float, Array]]:
+def _objective(
+    density: Target, n_obs: int, proceed: Callable[[], None]
+) -> Callable[[Array], tuple[float, Array]]:
     """Minus the density per row, and its gradient."""
 
     def objective(point: Array) -> tuple[float, Array]:
+        proceed()
         value, gradient = density.log_density(point)
         if not np.isfinite(value):
             return _NOT_FINITE, np.zeros_like(point)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.blocks import mixtures
+from bayesmix.blocks import interrupts, mixtures
 from bayesmix.blocks.network_climb import ascended
 from bayesmix.blocks.straight_line import Line
 from bayesmix.blocks.trainable import Trainable
@@ -189,13 +188,13 @@ class _Run:
     def of(cls, part: _Part, decay: float, start: Array) -> _Run:
         return cls(part, decay, start, [part.log_density(start)])
 
-    def go_on(self, steps: int) -> None:
+    def go_on(self, steps: int, proceed: Callable[[], None]) -> None:
         """Take more steps, or fewer where the ascent ends."""
         target, rows = self.step + steps, self.part.trained
         if self.ended:
             return
         density = self.part.task.likelihood(rows, self.decay)
-        found = ascended(density, len(rows), self.point, steps, self._see)
+        found = ascended(density, len(rows), self.point, steps, self._see, proceed)
         self.ended = found is None or self.step < target
         if found is None:
             self.looks = [np.full(len(self.part.held_out), -np.inf)]
@@ -210,8 +209,8 @@ class _Run:
 
 def _go_on(runs: Sequence[_Run], steps: int) -> None:
     """Side by side: the compiled density runs without the interpreter lock."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda run: run.go_on(steps), runs))
+    with interrupts.threads(os.cpu_count()) as (pool, proceed):
+        list(pool.map(lambda run: run.go_on(steps, proceed), runs))
 
 
 @dataclass(eq=False)

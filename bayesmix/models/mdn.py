@@ -331,8 +331,6 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
             for name, value in params.items()
         }
 
-    # --- priors and PyMC --------------------------------------------------------------------------
-
     def prior(self, name: str) -> Prior:
         """The prior of one parameter: its own, else its kind's, else the default in force."""
         return given_prior(name, name.split("_")[0], dict(self.priors)) or DEFAULT_PRIOR
