@@ -312,8 +312,7 @@ def _as_json(found: Fit, path: Path) -> str:
     attrs = found.tree.attrs
     rows = found.summary().to_dict("index")
     summary = {
-        str(label): {str(k): v if math.isfinite(v) else None for k, v in row.items()}
-        for label, row in rows.items()
+        str(label): {str(k): _in_json(v) for k, v in row.items()} for label, row in rows.items()
     }
     return _dump(
         {
@@ -326,6 +325,11 @@ def _as_json(found: Fit, path: Path) -> str:
             "diagnosis": found.diagnose().to_dict(),
         }
     )
+
+
+def _in_json(value: float | str) -> float | str | None:
+    """A value of a summary: a prior is words, and JSON knows no number that is not finite."""
+    return value if isinstance(value, str) or math.isfinite(value) else None
 
 
 def _as_text(found: Fit, path: Path, quiet: bool) -> str:
