@@ -104,7 +104,8 @@ def _state(rhs: str, data: pd.DataFrame) -> Any:
     from formulae.matrices import DesignMatrices
 
     description = parsed(rhs)
-    schema.columns(data, variables(rhs))
+    if missing := [name for name in variables(rhs) if name not in data.columns]:
+        schema.columns(data, missing)
     read = predictors(description) & set(data.columns)
     if "Intercept" in read:
         raise DataError("column 'Intercept' has the name of the constant term; rename it")

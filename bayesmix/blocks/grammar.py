@@ -138,6 +138,8 @@ def blocks_of(rhs: str) -> list[Block]:
     """
     from formulae.resolver import Resolver
 
+    if "|" not in rhs:
+        return []
     known = {term.name for term in parsed(rhs).group_terms}
     blocks: list[Block] = []
     for node in _bars(tree(rhs)):
