@@ -4,6 +4,7 @@ from . import errors as errors
 from . import plots as plots
 from . import priors as priors
 from . import scoring as scoring
+from . import tables as tables
 from .blocks.nets_mdn import MixtureDensityNetwork as MixtureDensityNetwork
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
@@ -15,6 +16,7 @@ from .inference.laplace import Laplace as Laplace
 from .inference.map import MAP as MAP
 from .inference.mle import MLE as MLE
 from .inference.nuts import NUTS as NUTS
+from .inference.prior import FromPrior as FromPrior
 from .models.binomial_glm import BinomialGLM as BinomialGLM
 from .models.experts import MixtureOfExperts as MixtureOfExperts
 from .models.mdn import MDN as MDN

@@ -34,11 +34,18 @@ NO_CHAINS = {
         "R-hat, effective sample size and Geweke's scores are about Markov chains. These draws are "
         "independent draws from an approximation: they agree with one another however wrong it is."
     ),
+    "prior": (
+        "Checks are of what outcomes have taught; fit with method='nuts' for the posterior, and "
+        "lay predictions of the two beside each other."
+    ),
     "point": (
         "R-hat, effective sample size and Geweke's scores are about Markov chains. This fit is a "
         "point estimate; fit again with method='nuts' for draws."
     ),
 }
+
+
+_WHAT = {"mcmc": "draws", "independent": "approximation", "point": "estimate", "prior": "draws"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +55,7 @@ class Diagnosis:
     Parameters
     ----------
     engine
-        ``"mcmc"``, ``"independent"`` (draws from an approximation) or ``"point"``.
+        ``"mcmc"``, ``"independent"`` (draws from an approximation), ``"point"`` or ``"prior"``.
     findings
         One :class:`Finding` for each check that could be made.
     notes
@@ -70,7 +77,9 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        what = {"mcmc": "draws", "independent": "approximation", "point": "estimate"}[self.engine]
+        what = _WHAT[self.engine]
+        if self.engine == "prior":
+            return "These are draws from the prior: no outcome was looked at."
         count = f"{len(self._at('pass'))} of {len(self.findings)} checks passed"
         if failed := self._at("fail"):
             return f"Do not trust the {what} yet: {_and(failed)} failed; {count}."
@@ -157,6 +166,8 @@ def diagnose(
         notes = (*model_notes, *unrecorded(run, found))
         notes = (*notes, *([OF_FUNCTIONS] if "functions" in tree.children else []))
         return Diagnosis(engine, found, notes, run.statistics.loc[:, list(COLUMNS)])
+    if engine == "prior":
+        return Diagnosis(engine, (), (*model_notes, NO_CHAINS[engine]))
     checks = (*OPTIMUM_CHECKS, check_held_out) if engine == "point" else APPROXIMATION_CHECKS
     found = made(checks, tree) + _of_priors(prior)
     return Diagnosis(engine, found, (*model_notes, NO_CHAINS[engine]))
@@ -232,7 +243,7 @@ def engine_of(tree: xr.DataTree) -> str:
     DataError
         The tree names another engine, or one that does not go with its groups.
     """
-    allowed = ("mcmc", "independent") if is_sampled(tree) else ("point",)
+    allowed = ("mcmc", "independent", "prior") if is_sampled(tree) else ("point",)
     engine = str(tree.attrs.get("engine", allowed[0]))
     if engine not in allowed:
         what = "draws" if is_sampled(tree) else "a point estimate"

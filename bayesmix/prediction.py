@@ -9,8 +9,9 @@ import numpy as np
 
 from bayesmix import memory
 from bayesmix import rng as random
+from bayesmix.blocks import interrupts
 from bayesmix.errors import FarOutside, NoNumber
-from bayesmix.protocols import Array, Design, Params
+from bayesmix.protocols import Array, Design, Model, Params
 from bayesmix.specs import check_count
 
 _CHUNK = 2_000_000
@@ -50,6 +51,41 @@ def chunks(design: Design, n: int) -> Iterator[tuple[int, Design]]:
     size = max(1, _CHUNK // (n * BLOCK)) * BLOCK
     for start in range(0, design.n_obs, size):
         yield start, design.rows(slice(start, start + size))
+
+
+def simulate(
+    model: Model, params: Params, design: Design, seed: int, purpose: str, first: int
+) -> dict[str, Array]:
+    """Outcomes (sample, obs) of rows that start at number ``first``."""
+    starts = range(0, design.n_obs, BLOCK)
+
+    def block(start: int) -> dict[str, Array]:
+        generator = random.stream(seed, f"{purpose} {first + start}")
+        return model.simulate(params, design.rows(slice(start, start + BLOCK)), generator)
+
+    first_block = block(0)
+    shape = (n_samples(params), design.n_obs)
+    found = {name: np.empty(shape, values.dtype) for name, values in first_block.items()}
+    # of counts, a block with one beyond all whole numbers comes as floats
+    wider: dict[tuple[str, int], Array] = {}
+
+    def into(start: int) -> None:
+        for name, values in (block(start) if start else first_block).items():
+            if values.dtype == found[name].dtype:
+                found[name][:, start : start + BLOCK] = values
+            else:
+                wider[name, start] = values
+
+    if is_small(shape):
+        for start in starts:
+            into(start)
+    else:  # random numbers and compiled loops run without the interpreter lock
+        with interrupts.threads() as (pool, _):
+            list(pool.map(into, starts))
+    for (name, start), values in wider.items():
+        found[name] = found[name].astype(float, copy=False)
+        found[name][:, start : start + BLOCK] = values
+    return found
 
 
 def is_small(shape: tuple[int, int]) -> bool:

@@ -231,6 +231,11 @@ class HasEM(Model):
     def em_starts(self, data: Any, rng: np.random.Generator, count: int) -> list[Params]:
         """Up to ``count`` distinct rough solutions, most promising first."""
 
+    def em_roots(self, params: Params, data: Any) -> dict[str, Array]:
+        """A square root of the covariance at a maximum, as ``Posterior.roots``; none by default."""
+        del params, data
+        return {}
+
     def em_moves(self, params: Params, data: Any) -> list[Params]:
         """Solutions unlike ``params`` in one respect, to climb from; none by default."""
         del params, data
@@ -377,6 +382,10 @@ class Posterior:
         Objective traces of an optimiser behind draws (ELBO), and scalars.
     errors
         Standard errors of a point estimate, under the parameters' names.
+    roots
+        A square root of the covariance of a point estimate, by parameter: its own axes and one of
+        independent directions, so that ``estimate + root @ z`` with standard normal z are points
+        that the data leave plausible.
     members
         True where several points lead with an axis ``member``, which then ``sampled`` excludes.
     """
@@ -388,6 +397,7 @@ class Posterior:
     fit_stats: dict[str, Array] = field(default_factory=dict[str, Array])
     fit_stat_dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     errors: dict[str, Array] = field(default_factory=dict[str, Array])
+    roots: dict[str, Array] = field(default_factory=dict[str, Array])
     attrs: dict[str, Any] = field(default_factory=dict[str, Any])
     members: bool = False
 

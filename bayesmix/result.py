@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmix import prediction, schema, storage
+from bayesmix import prediction, schema, storage, uncertainty
 from bayesmix import rng as random
-from bayesmix.blocks import interrupts, mixtures
+from bayesmix.blocks import mixtures
 from bayesmix.calls import named_verbs
 from bayesmix.errors import DataError, MissingCapability
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
@@ -86,11 +86,51 @@ class Fit:
             )
         return self.design.target
 
-    def summary(self, quantiles: Sequence[float] = (0.05, 0.95)) -> pd.DataFrame:
-        """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate."""
-        from bayesmix import diagnostics
+    def summary(
+        self,
+        quantiles: Sequence[float] = (0.05, 0.95),
+        *,
+        only: str | None = None,
+        prob: float | None = None,
+    ) -> pd.DataFrame:
+        """A row for each parameter: mean, sd, quantiles and chain statistics, or the estimate.
 
-        return diagnostics.summary(self.tree, quantiles=tuple(check_levels(quantiles)))
+        Parameters
+        ----------
+        only
+            ``"population"``, ``"groups"`` (the effects of single groups) or ``"all"``. None shows
+            all, but folds the effects of more than 40 groups into one line.
+        prob
+            Mass of a central interval, in place of ``quantiles``.
+        """
+        from bayesmix import diagnostics, tables
+
+        levels = tuple(check_levels(quantiles)) if prob is None else tables.ends(prob)
+        return tables.chosen(diagnostics.summary(self.tree, quantiles=levels), only)
+
+    def comparisons(self, variable: str, **options: Any) -> pd.DataFrame:
+        """What a change of one predictor does to the prediction: see :mod:`bayesmix.effects`."""
+        from bayesmix import effects
+
+        return effects.comparisons(self, variable, **options)
+
+    def slopes(self, variable: str, **options: Any) -> pd.DataFrame:
+        """The average slope of the prediction by one predictor: see :mod:`bayesmix.effects`."""
+        from bayesmix import effects
+
+        return effects.slopes(self, variable, **options)
+
+    def odds_ratios(self, *, prob: float = 0.9) -> pd.DataFrame:
+        """Odds ratios of the population's slopes, with intervals: of logistic models only."""
+        from bayesmix import effects
+
+        return effects.odds_ratios(self, prob=prob)
+
+    def information(self) -> pd.Series:
+        """Log-likelihood, degrees of freedom, AIC and BIC of a fit by maximum likelihood."""
+        from bayesmix import tables
+
+        return tables.information(self)
 
     def diagnose(self) -> Diagnosis:
         """A verdict on the fit, with advice in sentences."""
@@ -117,7 +157,9 @@ class Fit:
         Dataset
             ``mean`` and ``sd`` of the target (obs), ``quantile_of_target`` (quantile, obs) from
             simulated outcomes, and for each curve its mean under its own name (obs) and its
-            quantiles over draws, ``{curve}_quantile`` (quantile, obs). ``outside_training`` (obs)
+            quantiles over draws, ``{curve}_quantile`` (quantile, obs): of a point estimate, over
+            parameters that its standard errors leave plausible, NaN where it has none.
+            ``outside_training`` (obs)
             is 0 within the range of the training rows; else it is how far the row lies outside in
             its farthest numeric column, in ranges of that column.
 
@@ -154,8 +196,8 @@ class Fit:
         mean, variance = self.model.moments(params, design)
         repeats = -(-prediction.OUTCOMES // prediction.n_samples(params))
         samples = np.tile(np.arange(prediction.n_samples(params)), repeats)
-        outcome = self._simulate(
-            prediction.picked(params, samples), design, self.seed, "predict", first
+        outcome = prediction.simulate(
+            self.model, prediction.picked(params, samples), design, self.seed, "predict", first
         )
         names = design.observed
         several = ("output",) if len(names) > 1 else ()
@@ -166,11 +208,20 @@ class Fit:
             "sd": (("obs", *several), prediction.spread(mean, variance)),
             "quantile_of_target": (("quantile", "obs", *several), quantiles),
         }
+        likely = self._likely(design) if prediction.n_samples(params) == 1 else params
+        spread = self.model.curves(params if likely is None else likely, design)
         for name, curve in self.model.curves(params, design).items():
             dims = self._curve_dims(curve)
             rows[name] = dims, curve.mean(axis=0)
-            rows[f"{name}_quantile"] = ("quantile", *dims), prediction.quantiles(curve, levels)
+            ends = prediction.quantiles(spread[name], levels)
+            ends = ends if likely is not None else np.full(ends.shape, np.nan)
+            rows[f"{name}_quantile"] = ("quantile", *dims), ends
         return rows
+
+    def _likely(self, design: Design) -> Params | None:
+        """Parameters that the data leave plausible, for all groups of the rows; None if unknown."""
+        params = uncertainty.plausible(self.tree, self.seed)
+        return None if params is None else self._complete(params, design)
 
     def _curve_dims(self, curve: Array) -> tuple[str, ...]:
         """Dims of a curve after its samples: by component in a mixture, by output of several."""
@@ -228,7 +279,9 @@ class Fit:
         seed = random.check_seed(self.seed if seed is None else seed)
         design, params = self._at(new_data)
         chosen = prediction.chosen(params, draws, design.n_obs, seed)
-        drawn = self._simulate(prediction.picked(params, chosen), design, seed, "outcomes", 0)
+        drawn = prediction.simulate(
+            self.model, prediction.picked(params, chosen), design, seed, "outcomes", 0
+        )
         coords = {"draw": np.arange(len(chosen)), "obs": np.arange(design.n_obs)}
         return xr.Dataset({k: (("draw", "obs"), v) for k, v in drawn.items()}, coords)
 
@@ -347,6 +400,20 @@ class Fit:
         """Write one netCDF file, whole or not at all; :func:`bayesmix.load` reads it back."""
         return storage.write(self.tree, path)
 
+    def plausible(self, new_data: Any = None) -> tuple[Design, Params]:
+        """The design of some rows, and parameters (sample, ...) that the data leave plausible.
+
+        Draws as they are; of a point estimate, values that its standard errors describe, or the
+        estimate alone where it has none.
+        """
+        design, params = self._at(new_data)
+        likely = None if schema.is_sampled(self.tree) else self._likely(design)
+        return design, params if likely is None else likely
+
+    def estimated(self, new_data: Any = None) -> tuple[Design, Params]:
+        """The design of some rows, and every draw, or the estimate, for all of their groups."""
+        return self._at(new_data)
+
     def _at(self, new_data: Any, *, outcome: bool = False) -> tuple[Design, Params]:
         """The design of the rows asked for, and parameters for all their groups."""
         params = schema.draws(self.tree)
@@ -365,38 +432,3 @@ class Fit:
         many = prediction.picked(params, np.zeros(prediction.OUTCOMES, dtype=np.int64))
         completed = self.model.complete(many, design, generator)
         return params if all(completed[name] is many[name] for name in many) else completed
-
-    def _simulate(
-        self, params: Params, design: Design, seed: int, purpose: str, first: int
-    ) -> dict[str, Array]:
-        """Outcomes (sample, obs) of rows that start at number ``first``."""
-        starts = range(0, design.n_obs, prediction.BLOCK)
-
-        def block(start: int) -> dict[str, Array]:
-            generator = random.stream(seed, f"{purpose} {first + start}")
-            rows = design.rows(slice(start, start + prediction.BLOCK))
-            return self.model.simulate(params, rows, generator)
-
-        first_block = block(0)
-        shape = (prediction.n_samples(params), design.n_obs)
-        found = {name: np.empty(shape, values.dtype) for name, values in first_block.items()}
-        # of counts, a block with one beyond all whole numbers comes as floats
-        wider: dict[tuple[str, int], Array] = {}
-
-        def into(start: int) -> None:
-            for name, values in (block(start) if start else first_block).items():
-                if values.dtype == found[name].dtype:
-                    found[name][:, start : start + prediction.BLOCK] = values
-                else:
-                    wider[name, start] = values
-
-        if prediction.is_small(shape):
-            for start in starts:
-                into(start)
-        else:  # random numbers and compiled loops run without the interpreter lock
-            with interrupts.threads() as (pool, _):
-                list(pool.map(into, starts))
-        for (name, start), values in wider.items():
-            found[name] = found[name].astype(float, copy=False)
-            found[name][:, start : start + prediction.BLOCK] = values
-        return found

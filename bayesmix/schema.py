@@ -277,6 +277,8 @@ def build_tree(result: Posterior, model: Model, design: Design) -> xr.DataTree:
     groups[main] = _dataset(result.params, dims, design.coords, lead)
     if result.errors:
         groups["standard_error"] = _dataset(result.errors, dims, design.coords, lead)
+    if result.roots:
+        groups["covariance"] = _roots(result.roots, dims)
     groups[stats] = xr.Dataset({k: (result.stat_dims[k], v) for k, v in result.stats.items()})
     if result.fit_stats:
         extra = {k: (result.fit_stat_dims[k], v) for k, v in result.fit_stats.items()}
@@ -303,6 +305,11 @@ def _dataset(
     # one memory layout, as a file gives it back: sums in another order differ in their last bit
     arrays = {name: np.asarray(value, order="C") for name, value in values.items()}
     return xr.Dataset({name: ((*lead, *dims[name]), arrays[name]) for name in arrays}, labels)
+
+
+def _roots(roots: Mapping[str, Array], dims: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
+    """Square roots of the covariance, each with the dims of its parameter and ``direction``."""
+    return xr.Dataset({name: ((*dims[name], "direction"), root) for name, root in roots.items()})
 
 
 def data_groups(design: Design) -> dict[str, xr.Dataset]:

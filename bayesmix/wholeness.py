@@ -16,9 +16,9 @@ from bayesmix.errors import BayesmixError
 from bayesmix.protocols import Array, Design, Model
 
 DATA = ("observed_data", "constant_data")
-_ENGINES = {"posterior": ("mcmc", "independent"), "estimate": ("point",)}
+_ENGINES = {"posterior": ("mcmc", "independent", "prior"), "estimate": ("point",)}
 _LEADS = {"posterior": (schema.SAMPLE_DIMS,), "estimate": ((), ("member",))}
-_RECORDS = ("sample_stats", "fit_stats", "standard_error", "functions")
+_RECORDS = ("sample_stats", "fit_stats", "standard_error", "covariance", "functions")
 _LARGE = 1_000_000
 """A size that a spec may name whatever the file: a layer, a number of components."""
 _KINDS = (str, int, float, bool)

@@ -101,21 +101,29 @@ def in_order(c: Coefficients, rows: Gated) -> Coefficients:
     return c.ordered(np.argsort(c.loc @ rows.loc.mean(axis=0), kind="stable"))
 
 
-def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coefficients:
-    """From the inverse observed information; NaN where the data do not determine them.
+def covariance_root(rows: Gated, to_raw: Whitening, c: Coefficients) -> Array | None:
+    """A root (coefficient, direction) of the inverse observed information, in raw coefficients.
 
-    The gate's common shift carries no information; its coefficients sum to zero instead.
+    None where the data do not determine them. The gate's common shift carries no information; its
+    coefficients sum to zero instead.
     """
     information = -rows.expansion(c).hessian
     if not np.isfinite(information).all():
-        return c.like(np.full(c.flat().shape, np.nan))
+        return None
     values, vectors = np.linalg.eigh(information)
     null = c.gate.shape[1] if len(c.gate) > 1 else 0
     rest, directions = values[null:], vectors[:, null:]
     if (rest <= 1e-9 * values.max()).any():
+        return None
+    return to_raw.jacobian(len(c.loc)) @ directions / np.sqrt(rest)
+
+
+def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coefficients:
+    """From the inverse observed information; NaN where the data do not determine them."""
+    root = covariance_root(rows, to_raw, c)
+    if root is None:
         return c.like(np.full(c.flat().shape, np.nan))
-    raw = to_raw.jacobian(len(c.loc)) @ directions
-    return c.like(np.sqrt(((raw**2) / rest).sum(axis=1)))
+    return c.like(np.sqrt((root**2).sum(axis=1)))
 
 
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:

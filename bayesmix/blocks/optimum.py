@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,25 @@ def jacobian(function: Callable[[Array], Array], point: Array, step: float = 1e-
         shift[i] = step * max(1.0, abs(point[i]))
         columns.append((function(point + shift) - function(point - shift)) / (2 * shift[i]))
     return np.stack(columns, axis=1)
+
+
+def root_of(covariance: Array) -> Array:
+    """A square root R of a covariance R R', also of a singular one."""
+    if not np.isfinite(covariance).all():
+        return np.full_like(covariance, np.nan)
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))
+
+
+def in_shapes(flat: Array, like: Mapping[str, Array]) -> dict[str, Array]:
+    """Rows (entry, ...) of all parameters one after the other, back in each one's own shape."""
+    found: dict[str, Array] = {}
+    position = 0
+    for name, value in like.items():
+        rows = flat[position : position + np.size(value)]
+        found[name] = rows.reshape(*np.shape(value), *flat.shape[1:])
+        position += np.size(value)
+    return found
 
 
 STUCK = 1e-2

@@ -85,5 +85,11 @@ class EM(Method):
         attrs = {"engine": "point", "objective": model.objective, "distinct_starts": 1}
         attrs["n_parameters"] = model.n_free(design)
         return Posterior(
-            dict(run.params), stats, dims, sampled=False, errors=run.errors, attrs=attrs
+            dict(run.params),
+            stats,
+            dims,
+            sampled=False,
+            errors=run.errors,
+            roots=model.em_roots(run.params, design),
+            attrs=attrs,
         )

@@ -9,12 +9,14 @@ import numpy as np
 from bayesmix import rng as random
 from bayesmix.blocks.marginal import Marginal
 from bayesmix.blocks.marginal_climb import Climbing, Summit, highest
-from bayesmix.blocks.optimum import jacobian
+from bayesmix.blocks.optimum import in_shapes, jacobian, root_of
 from bayesmix.blocks.quadrature import Quadrature
 from bayesmix.protocols import Array, Design, HasGroups, Posterior, Report
 
 _DIMS = {"log_likelihood": ("iteration",), "restart_log_likelihood": ("restart",)}
 
+STEP = 0.1
+"""Standard errors by which the population moves to see how the groups' effects respond."""
 MAX_CORRELATION = 0.999
 """A correlation nearer to one has no standard error: the likelihood ends there."""
 
@@ -54,6 +56,7 @@ def fit_groups(
         "n_parameters": len(summit.point),
     }
     attrs["converged"] = int(best.slope <= climbing.tolerance)
+    roots = _roots(marginal, summit, model, design, modes)
     errors = errors | conditional
     if summit.accuracy is not None:
         stats |= {
@@ -67,7 +70,29 @@ def fit_groups(
     dims = {name: _DIMS.get(name, ()) for name in stats}
     found = params | modes
     params = {name: found[name] for name in model.dims(design)}
-    return Posterior(params, stats, dims, sampled=False, errors=errors, attrs=attrs)
+    return Posterior(params, stats, dims, sampled=False, errors=errors, roots=roots, attrs=attrs)
+
+
+def _roots(
+    marginal: Marginal, summit: Summit, model: HasGroups, design: Design, modes: dict[str, Array]
+) -> dict[str, Array]:
+    """A root of the covariance, and how the groups' effects respond to its directions."""
+    root = root_of(summit.covariance)
+    if not np.isfinite(root).all():
+        return {}
+
+    def flat(point: Array) -> Array:
+        found = model.population(marginal, point, design)
+        return np.concatenate([np.ravel(value) for value in found.values()])
+
+    slopes = jacobian(flat, summit.point)
+    found = in_shapes(slopes @ root, model.population(marginal, summit.point, design))
+    columns: dict[str, list[Array]] = {name: [] for name in modes}
+    for direction in root.T:
+        moved, _ = model.deviations(marginal, summit.point + STEP * direction, design)
+        for name, value in moved.items():
+            columns[name].append((value - modes[name]) / STEP)
+    return found | {name: np.stack(column, axis=-1) for name, column in columns.items()}
 
 
 def _standard_errors(

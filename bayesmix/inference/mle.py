@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bayesmix import rng as random
 from bayesmix.blocks.marginal_climb import Climbing
-from bayesmix.blocks.optimum import Climb, best_of, climb, curvature, jacobian
+from bayesmix.blocks.optimum import (
+    Climb,
+    best_of,
+    climb,
+    curvature,
+    in_shapes,
+    jacobian,
+    root_of,
+)
 from bayesmix.errors import SpecError
 from bayesmix.inference.grouped import fit_groups
 from bayesmix.inference.training import Recipe, fit_network
@@ -119,11 +127,13 @@ class MLE(Method):
             one = climb(objective, start, max_iter=self.max_iter, tolerance=self.tolerance)
             climbs.append(one)
         best = best_of(climbs, ADVICE)
-        errors = _standard_errors(objective, best.point, model, design)
+        roots = _roots(objective, best.point, model, design)
         objective.set(best.point)
         params, conditional = model.from_torch(objective.module, design)
         progress("maximise", 1.0)
-        return _posterior(params, errors | conditional, best, climbs, self.tolerance)
+        errors = {name: np.sqrt((root**2).sum(axis=-1)) for name, root in roots.items()}
+        found = _posterior(params, errors | conditional, best, climbs, self.tolerance)
+        return replace(found, roots=roots)
 
 
 class _Objective:
@@ -159,27 +169,21 @@ class _Objective:
         return float(value.detach()), gradient
 
 
-def _standard_errors(
+def _roots(
     objective: _Objective, point: Array, model: HasTorch, design: Design
 ) -> dict[str, Array]:
-    """Delta method: J I^-1 J', I the observed information, both by central differences."""
-    covariance = _inverse(-curvature(objective, point))
+    """Delta method: J R with R R' the inverse of the observed information, by differences."""
+    root = root_of(_inverse(-curvature(objective, point)))
 
-    def reported(x: Array) -> Array:
+    def reported(x: Array) -> dict[str, Array]:
         objective.set(x)
         params, conditional = model.from_torch(objective.module, design)
-        return np.concatenate([np.ravel(v) for k, v in params.items() if k not in conditional])
+        return {name: value for name, value in params.items() if name not in conditional}
 
-    slopes = jacobian(reported, point)
-    flat = np.sqrt(np.einsum("ij,jk,ik->i", slopes, covariance, slopes))
-    objective.set(point)
-    params, conditional = model.from_torch(objective.module, design)
-    errors, position = {}, 0
-    for name, value in params.items():
-        if name not in conditional:
-            errors[name] = flat[position : position + np.size(value)].reshape(np.shape(value))
-            position += np.size(value)
-    return errors
+    def flat(x: Array) -> Array:
+        return np.concatenate([np.ravel(value) for value in reported(x).values()])
+
+    return in_shapes(jacobian(flat, point) @ root, reported(point))
 
 
 def _inverse(information: Array) -> Array:

@@ -364,6 +364,17 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         found = expert_starts.starts(rows, self.n_experts, rng, count)
         return [self.named(to_raw.raw(c), design) for c in found]
 
+    def em_roots(self, params: Params, data: Any) -> dict[str, Array]:
+        design = self.design(data)
+        rows, to_raw = self.whitened(design)
+        at = to_raw.whitened(self.coefficients(params, design))
+        root, parts = expert_starts.covariance_root(rows, to_raw, at), list[dict[str, Array]]()
+        if root is None:
+            return {}
+        for column in root.T:
+            parts.append(self.named(at.like(column), design))
+        return {name: np.stack([part[name] for part in parts], axis=-1) for name in parts[0]}
+
     def em_moves(self, params: Params, data: Any) -> list[Params]:
         """One expert removed and another split, in every way that promises most."""
         design = self.design(data)
