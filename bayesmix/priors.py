@@ -285,7 +285,7 @@ def named_priors(given: Any) -> tuple[tuple[str, Prior], ...]:
     return tuple(sorted(pairs.items()))
 
 
-def brief(prior: Prior) -> str:
+def worded(prior: Prior) -> str:
     """``HalfCauchy(2)`` rather than ``HalfCauchy(scale=2.0)``."""
     values = ", ".join(f"{value:g}" for value in vars(prior).values())
     return f"{type(prior).__name__}({values})"

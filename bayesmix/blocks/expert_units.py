@@ -21,7 +21,7 @@ from scipy.special import logsumexp
 
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.standard import Standard
-from bayesmix.priors import STANDARD, Normal, Prior, brief, given_prior, kind_of
+from bayesmix.priors import STANDARD, Normal, Prior, given_prior, kind_of, worded
 from bayesmix.protocols import Array, Design, Params
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def table(model: MixtureOfExperts, design: Design) -> dict[str, str]:
         for term, prior in own.items():
             name = one.prefix + term.name
             if model.is_given(name):
-                found[name] = brief(prior)
+                found[name] = worded(prior)
                 continue
             pairs = zip(loc[term.columns], scale[term.columns], strict=True)
             normals = [f"Normal({a:.3g}, {b:.3g})" for a, b in pairs]

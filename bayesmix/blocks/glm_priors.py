@@ -31,7 +31,7 @@ import numpy as np
 from bayesmix.blocks import groups
 from bayesmix.blocks.formula import Factor, Matrices, Term
 from bayesmix.blocks.standard import Standard
-from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior
+from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior, worded
 from bayesmix.protocols import Array, Params
 
 COEFFICIENT_SCALE = 2.5
@@ -176,7 +176,7 @@ class PriorsInForce:
         for term in matrices.terms:
             own = self.of_term(term, matrices)
             if own is not None:
-                found[term.name] = _short(own)
+                found[term.name] = worded(own)
                 continue
             labels = [term.name] if term.scalar else [f"{term.name}[{v}]" for v in term.levels]
             normals = zip(labels, loc[term.columns], scale[term.columns], strict=True)
@@ -196,9 +196,9 @@ class PriorsInForce:
         standard, names = self.groups[factor.name], factor.effects
         where = "" if standard.is_identity else " in standard units of the predictors"
         found = {factor.deviation(e): f"Normal(0, sigma_{factor.name}[{e}])" for e in names}
-        found[f"sigma_{factor.name}"] = f"{_short(self.of_factor(factor, 'sigma'))}{where}"
+        found[f"sigma_{factor.name}"] = f"{worded(self.of_factor(factor, 'sigma'))}{where}"
         if len(names) > 1:
-            found[f"corr_{factor.name}"] = f"{_short(self.of_factor(factor, 'corr'))}{where}"
+            found[f"corr_{factor.name}"] = f"{worded(self.of_factor(factor, 'corr'))}{where}"
         return found
 
 
@@ -242,9 +242,3 @@ def _columns(params: Params, terms: Sequence[Term], count: int) -> Array:
     """Coefficients (sample, column) of all terms."""
     parts = [np.asarray(params[term.name]).reshape(count, -1) for term in terms]
     return np.concatenate(parts, axis=1) if parts else np.empty((count, 0))
-
-
-def _short(prior: Any) -> str:
-    """``HalfCauchy(2)`` rather than ``HalfCauchy(scale=2.0)``."""
-    values = ", ".join(f"{value:g}" for value in vars(prior).values())
-    return f"{type(prior).__name__}({values})"

@@ -27,7 +27,7 @@ from bayesmix.blocks.network import (
     in_standard_units,
     units_of,
 )
-from bayesmix.priors import Normal, brief
+from bayesmix.priors import Normal, worded
 from bayesmix.protocols import Array, Design, Kernel, Params
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def table(model: MDN, design: Design) -> dict[str, str]:
     inputs = {f"{name}_bias" for name in first_layer(network)}
     for name, (factor, shift) in changes_of(network, units, given).items():
         prior = model.prior(name)
-        found[name] = brief(prior)
+        found[name] = worded(prior)
         if name in given:
             continue
         scale = DEFAULT_SCALE * factor
@@ -138,7 +138,7 @@ def table(model: MDN, design: Design) -> dict[str, str]:
             scale = scale * np.sqrt(1 + np.square(off).sum())
         one = np.ptp(scale) <= 1e-12 * scale.max() and np.ptp(shift) <= 1e-12 * scale.max()
         words = f"Normal({shift.flat[0]:.3g}, {scale.flat[0]:.3g})"
-        found[name] = words if one else f"{brief(prior)} on standardised data"
+        found[name] = words if one else f"{worded(prior)} on standardised data"
     return found
 
 
