@@ -69,10 +69,10 @@ def _likelihoods(
         return None, None
     generator = random.stream(seed, "likelihood beside")
     try:
-        run, _ = best_runs(model, design, generator, restarts=5, max_iter=100, tolerance=1e-6)
+        found = best_runs(model, design, generator, restarts=5, max_iter=100, tolerance=1e-6)
     except BayesmixError:  # data that do not determine the maximum, which draws do not need
         return None, None
     params = schema.draws(tree)
     chosen = np.linspace(0, len(next(iter(params.values()))) - 1, _SCORED).astype(int)
     some = {name: value[chosen] for name, value in params.items()}
-    return run.value, model.log_density(some, design).sum(axis=1)
+    return found.best.value, model.log_density(some, design).sum(axis=1)
