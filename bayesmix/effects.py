@@ -17,6 +17,7 @@ Arel-Bundock, Greifer & Heiss (2024), doi:10.18637/jss.v111.i09, whose words the
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,26 +42,14 @@ STEP = 1e-4
 """Half of a slope's central difference, in standard deviations: its error is of order 1e-8."""
 
 
-def comparisons(
-    fit: Fit,
-    variable: str,
-    *,
-    values: Sequence[Any] | None = None,
-    by: str | Sequence[str] | None = None,
-    new_data: Any = None,
-    of: str | None = None,
-    measure: str = "difference",
-    prob: float = 0.9,
-) -> pd.DataFrame:
-    """What a change of one predictor does to the prediction, averaged over rows.
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a fit.
 
     Parameters
     ----------
     variable
         A column that the model reads.
-    values
-        The two values compared, low then high. None compares the two that there are, each further
-        level with the first, or of numbers x with x + 1.
     by
         Columns whose values are kept apart; None averages over all rows.
     new_data
@@ -68,10 +57,33 @@ def comparisons(
     of
         A curve of the family (``"probability"``), or ``"mean"``; None takes the probability where
         there is one.
-    measure
-        ``"difference"``, ``"ratio"`` or ``"odds-ratio"`` of the averages.
     prob
         Mass of the interval.
+    """
+
+    variable: str
+    by: Any = None
+    new_data: Any = None
+    of: str | None = None
+    prob: float = 0.9
+
+
+def comparisons(
+    fit: Fit,
+    wanted: Question,
+    *,
+    values: Sequence[Any] | None = None,
+    measure: str = "difference",
+) -> pd.DataFrame:
+    """What a change of one predictor does to the prediction, averaged over rows.
+
+    Parameters
+    ----------
+    values
+        The two values compared, low then high. None compares the two that there are, each further
+        level with the first, or of numbers x with x + 1.
+    measure
+        ``"difference"``, ``"ratio"`` or ``"odds-ratio"`` of the averages.
 
     Returns
     -------
@@ -89,56 +101,47 @@ def comparisons(
     Examples
     --------
     >>> import bayesmix as bm
-    >>> fit = bm.fit(
-    ...     bm.BinomialGLM("p(high, total) ~ sex + edu"), bm.datasets.census(), method="mle", seed=1
-    ... )
-    >>> round(float(comparisons(fit, "sex")["estimate"].iloc[0]), 2)
+    >>> model = bm.BinomialGLM("p(high, total) ~ sex + edu")
+    >>> fit = bm.fit(model, bm.datasets.census(), method="mle", seed=1)
+    >>> round(float(fit.comparisons("sex")["estimate"].iloc[0]), 2)
     0.18
     """
     if measure not in MEASURES:
         raise SpecError(f"measure={measure!r} is not known: {suggestion(measure, MEASURES)}")
-    rows = _rows(fit, variable, new_data)
+    rows, variable = _rows(fit, wanted), wanted.variable
     found = []
     for low, high, contrast in _contrasts(rows[variable], variable, values):
-        ends = [_averages(fit, rows, _set(rows, variable, value), by, of) for value in (low, high)]
+        ends = [_averages(fit, rows, _set(rows, variable, v), wanted) for v in (low, high)]
         (keys, first, first_point), (_, second, second_point) = ends
         compare = MEASURES[measure]
         drawn, point = compare(first, second), compare(first_point, second_point)
-        found.append(_table(variable, contrast, keys, drawn, point, prob))
+        found.append(_table(wanted, contrast, keys, drawn, point))
     return pd.concat(found, ignore_index=True)
 
 
-def slopes(
-    fit: Fit,
-    variable: str,
-    *,
-    by: str | Sequence[str] | None = None,
-    new_data: Any = None,
-    of: str | None = None,
-    prob: float = 0.9,
-) -> pd.DataFrame:
+def slopes(fit: Fit, wanted: Question) -> pd.DataFrame:
     """The derivative of the prediction by one numeric predictor, averaged over rows.
 
-    Parameters are those of :func:`comparisons`; the table has the same columns, and the unit is
-    the prediction's for one unit of the predictor.
+    The table has the columns of :func:`comparisons`; the unit is the prediction's for one unit of
+    the predictor.
 
     Raises
     ------
     DataError
         The column is not one of measured numbers.
     """
-    rows = _rows(fit, variable, new_data)
+    rows, variable = _rows(fit, wanted), wanted.variable
     column = rows[variable]
     if column.dtype.kind not in "iuf":
         raise DataError(f"column {variable!r} has no slope: it holds labels; use comparisons()")
     step = STEP * (float(column.astype(float).std()) or 1.0)
     ends = [
-        _averages(fit, rows, rows.assign(**{variable: column + sign * step}), by, of)
+        _averages(fit, rows, rows.assign(**{variable: column + sign * step}), wanted)
         for sign in (-1, 1)
     ]
     (keys, first, first_point), (_, second, second_point) = ends
     slope, point = (second - first) / (2 * step), (second_point - first_point) / (2 * step)
-    return _table(variable, "dY/dX", keys, slope, point, prob)
+    return _table(wanted, "dY/dX", keys, slope, point)
 
 
 def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
@@ -181,7 +184,8 @@ def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["odds_ratio", "low", "high"])
 
 
-def _rows(fit: Fit, variable: str, new_data: Any) -> pd.DataFrame:
+def _rows(fit: Fit, wanted: Question) -> pd.DataFrame:
+    variable, new_data = wanted.variable, wanted.new_data
     rows = fit.data if new_data is None else schema.frame(new_data)
     read = [name for name in fit.data.columns if name not in fit.design.observed]
     if variable not in read:
@@ -222,9 +226,10 @@ def _set(rows: pd.DataFrame, variable: str, value: Any) -> pd.DataFrame:
 
 
 def _averages(
-    fit: Fit, rows: pd.DataFrame, changed: pd.DataFrame, by: Any, of: str | None
+    fit: Fit, rows: pd.DataFrame, changed: pd.DataFrame, wanted: Question
 ) -> tuple[pd.DataFrame, Array, Array]:
     """Groups, and the average prediction of each group's rows, by draw and at the point."""
+    by, of = wanted.by, wanted.of
     names: list[str] = [by] if isinstance(by, str) else list(by or ())
     if missing := [name for name in names if name not in rows]:
         raise DataError(f"by={missing} are not columns of these rows: {listed(rows.columns)}")
@@ -272,9 +277,9 @@ def _predicted(fit: Fit, params: Params, design: Design, of: str | None) -> Arra
 
 
 def _table(
-    variable: str, contrast: str, keys: pd.DataFrame, drawn: Array, point: Array, prob: float
+    wanted: Question, contrast: str, keys: pd.DataFrame, drawn: Array, point: Array
 ) -> pd.DataFrame:
-    check_number("effects", "prob", prob, low=0, high=1, strict=True)
+    prob = check_number("effects", "prob", wanted.prob, low=0, high=1, strict=True)
     ends = np.quantile(drawn, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
     one = len(drawn) == 1
     nothing = np.full(len(keys), np.nan)
@@ -284,5 +289,5 @@ def _table(
         "low": nothing if one else ends[0],
         "high": nothing if one else ends[1],
     }
-    head = pd.DataFrame({"variable": variable, "contrast": contrast}, index=keys.index)
+    head = pd.DataFrame({"variable": wanted.variable, "contrast": contrast}, index=keys.index)
     return pd.concat([head, keys, pd.DataFrame(columns, index=keys.index)], axis=1)

@@ -108,17 +108,36 @@ class Fit:
         levels = tuple(check_levels(quantiles)) if prob is None else tables.ends(prob)
         return tables.chosen(diagnostics.summary(self.tree, quantiles=levels), only)
 
-    def comparisons(self, variable: str, **options: Any) -> pd.DataFrame:
-        """What a change of one predictor does to the prediction: see :mod:`bayesmix.effects`."""
+    def comparisons(
+        self,
+        variable: str,
+        *,
+        values: Sequence[Any] | None = None,
+        by: str | Sequence[str] | None = None,
+        new_data: Any = None,
+        of: str | None = None,
+        measure: str = "difference",
+        prob: float = 0.9,
+    ) -> pd.DataFrame:
+        """What a change of one predictor does to the prediction: :func:`effects.comparisons`."""
         from bayesmix import effects
 
-        return effects.comparisons(self, variable, **options)
+        wanted = effects.Question(variable, by, new_data, of, prob)
+        return effects.comparisons(self, wanted, values=values, measure=measure)
 
-    def slopes(self, variable: str, **options: Any) -> pd.DataFrame:
-        """The average slope of the prediction by one predictor: see :mod:`bayesmix.effects`."""
+    def slopes(
+        self,
+        variable: str,
+        *,
+        by: str | Sequence[str] | None = None,
+        new_data: Any = None,
+        of: str | None = None,
+        prob: float = 0.9,
+    ) -> pd.DataFrame:
+        """The average slope of the prediction by one predictor: :func:`effects.slopes`."""
         from bayesmix import effects
 
-        return effects.slopes(self, variable, **options)
+        return effects.slopes(self, effects.Question(variable, by, new_data, of, prob))
 
     def odds_ratios(self, *, prob: float = 0.9) -> pd.DataFrame:
         """Odds ratios of the population's slopes, with intervals: of logistic models only."""
