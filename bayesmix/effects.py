@@ -6,7 +6,7 @@ set to a value, and the average over the rows of a group,
 .. math:: \text{comparison} = \frac1n \sum_i \big\{ f(x_{i, v = b}) - f(x_{i, v = a}) \big\}, \qquad
           \text{slope} = \frac1n \sum_i \frac{\partial f(x_i)}{\partial v},
 
-each computed for every draw, so that an interval is one of the average itself. A point estimate
+(rows of counts by their trials), each computed for every draw, so that an interval is one of the average itself. A point estimate
 has draws too: of the Gaussian that its standard errors describe.
 
 References
@@ -104,7 +104,7 @@ def comparisons(
     >>> model = bm.BinomialGLM("p(high, total) ~ sex + edu")
     >>> fit = bm.fit(model, bm.datasets.census(), method="mle", seed=1)
     >>> round(float(fit.comparisons("sex")["estimate"].iloc[0]), 2)
-    0.18
+    0.19
     """
     if measure not in MEASURES:
         raise SpecError(f"measure={measure!r} is not known: {suggestion(measure, MEASURES)}")
@@ -253,14 +253,15 @@ def _groups(rows: pd.DataFrame, names: list[str]) -> tuple[Array, pd.DataFrame]:
 def _by_group(
     design: Design, params: Params, fit: Fit, codes: Array, n_groups: int, of: str | None
 ) -> Array:
-    """Average prediction (sample, group)."""
+    """Average prediction (sample, group); a row of counts weighs as its trials would alone."""
+    people = np.asarray(design.arrays.get("trials", np.ones(design.n_obs)), dtype=float)
     total = 0.0
     for first, part in chunks(design, n_samples(params)):
         values = _predicted(fit, params, part, of)
-        own = codes[first : first + part.n_obs]
-        indicator = (own[:, None] == np.arange(n_groups)).astype(float)
+        here = slice(first, first + part.n_obs)
+        indicator = (codes[here, None] == np.arange(n_groups)) * people[here, None]
         total = total + values @ indicator
-    return np.asarray(total) / np.bincount(codes, minlength=n_groups)
+    return np.asarray(total) / np.bincount(codes, people, minlength=n_groups)
 
 
 def _predicted(fit: Fit, params: Params, design: Design, of: str | None) -> Array:
