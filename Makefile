@@ -9,7 +9,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow bench clean
+.PHONY: help demo test test-slow bench bench-own clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -31,6 +31,11 @@ bench: $(VENV)/.ready-dev ## Time the census beside other samplers, by turns; pr
 	@$(PY) tests/benchmarks/census_peers.py --runs 3 --install
 	@$(PY) tests/benchmarks/experts_peers.py --runs 3 --install
 	@$(PY) tests/benchmarks/networks_peers.py --runs 3 --install
+
+bench-own: $(VENV)/.ready-dev ## Fit data of others beside their tools; writes docs/own-data.md
+	@$(PY) tests/benchmarks/own_models.py
+	@$(PY) tests/benchmarks/own_networks.py
+	@$(PY) tests/benchmarks/own_page.py
 
 clean: ## Remove .venv, build/ and every cache
 	@rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -6,8 +6,9 @@ set to a value, and the average over the rows of a group,
 .. math:: \text{comparison} = \frac1n \sum_i \big\{ f(x_{i, v = b}) - f(x_{i, v = a}) \big\}, \qquad
           \text{slope} = \frac1n \sum_i \frac{\partial f(x_i)}{\partial v},
 
-(rows of counts by their trials), each computed for every draw, so that an interval is one of the average itself. A point estimate
-has draws too: of the Gaussian that its standard errors describe.
+each computed for every draw, so that an interval is one of the average itself. A row of counts
+weighs as its trials would alone. A point estimate has draws too: of the Gaussian that its standard
+errors describe.
 
 References
 ----------

@@ -40,6 +40,10 @@ ADVICE = (
 )
 
 
+JITTER = 0.5
+"""Standard errors of one row by which restarts part: far enough for another maximum."""
+
+
 @dataclass(frozen=True)
 class MLE(Method):
     r"""Maximum likelihood; with group effects, of the likelihood that integrates them out.
@@ -120,7 +124,7 @@ class MLE(Method):
             return fit_groups(climbing, self.n_quadrature, model, design, seed, progress)
         generator = random.stream(seed, "init")
         objective = _Objective(model.torch_module(design))
-        starts = [objective.start(generator, first=i == 0) for i in range(self.restarts)]
+        starts = objective.starts(generator, self.restarts, design.n_obs)
         climbs = []
         for i, start in enumerate(starts):
             progress("maximise", i / self.restarts)
@@ -143,10 +147,19 @@ class _Objective:
         self.module = module
         self.parameters = list(module.parameters())
 
-    def start(self, generator: np.random.Generator, *, first: bool) -> Array:
-        """The module's own start, or that start moved at random."""
+    def starts(self, generator: np.random.Generator, count: int, n_obs: int) -> list[Array]:
+        """The module's own start, and that start moved at random, as many as asked for.
+
+        A parameter moves in units of what a single row tells of it, so that its own units, and
+        those of the data, do not matter.
+        """
         own = np.concatenate([p.detach().numpy().ravel() for p in self.parameters])
-        return own if first else own + generator.normal(0, 0.5, own.shape)
+        if count == 1:
+            return [own]
+        known = np.abs(np.diagonal(curvature(self, own))) / n_obs
+        unit = 1 / np.sqrt(np.maximum(known, 1e-12 * known.max(initial=1e-300)))
+        moved = [own + JITTER * unit * generator.normal(size=own.shape) for _ in range(count - 1)]
+        return [own, *moved]
 
     def set(self, point: Array) -> None:
         """Put a flat vector into the module."""

@@ -1,0 +1,91 @@
+"""The page docs/own-data.md, out of what the benchmarks on data of others have written."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from census_peers import BUILD, ROOT
+from own_networks import BEST_SETTING, CGMM, KNOWN
+
+PAGE = ROOT / "docs" / "own-data.md"
+HEAD = """# On data that nobody here chose
+
+`make bench-own` fits the data sets of other packages, as an analyst would, by calls without
+options, beside the tools that they would have used, and writes this page. The data stand beside
+the project (`shared/data/own`), not in it. Seconds are of the processor; only their ratios mean
+anything on another machine.
+"""
+
+
+def rows(header: list[str], body: list[list[str]]) -> str:
+    """A table in Markdown."""
+    lines = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def grouped(report: dict[str, Any]) -> str:
+    """Group effects beside lme4."""
+    body = []
+    for name, own in report["grouped"].items():
+        peer = report["lme4"].get(name)
+        theirs = [f"{peer['log_likelihood']:.4f}", f"{peer['seconds']:.2f}",
+                  f"{own['seconds'] / peer['seconds']:.2f}"] if peer else ["", "", ""]  # fmt: skip
+        sds = ", ".join(f"{value:.4f}" for value in own["sds"])
+        body.append([name, f"{own['log_likelihood']:.4f}", sds, f"{own['seconds']:.2f}", *theirs])
+    header = ["model", "log-likelihood", "sds", "seconds", "lme4", "its seconds", "ratio"]
+    return "## Group effects by maximum likelihood\n\n" + rows(header, body)
+
+
+def mixtures(report: dict[str, Any]) -> str:
+    """Mixtures of regressions beside flexmix and mixtools."""
+    body = [
+        [name, f"{own['log_likelihood']:.3f}", f"{own['seconds']:.2f}", f"{own['known']:.3f}",
+         own["peer"]]
+        for name, own in report["mixtures"].items()
+    ]  # fmt: skip
+    header = ["model", "log-likelihood", "seconds", "best that the peer printed", "peer"]
+    return "## Mixtures of regressions by EM\n\n" + rows(header, body)
+
+
+def networks(report: dict[str, Any]) -> str:
+    """Networks by a default call beside what is known of peers."""
+    body = []
+    for name, runs in report["splits"].items():
+        mean = {key: float(np.mean([run[key] for run in runs])) for key in ("nll", "line")}
+        spread = float(np.std([run["nll"] for run in runs], ddof=1)) if len(runs) > 1 else 0.0
+        seconds = float(np.mean([run["processor_seconds"] for run in runs]))
+        known = dict(KNOWN[name])
+        if name in BEST_SETTING:
+            known["best setting before"] = BEST_SETTING[name]
+        peers = ", ".join(f"{peer} {value:.2f}" for peer, value in known.items())
+        body.append([name, str(len(runs)), f"{mean['nll']:.3f} (sd {spread:.3f})",
+                     f"{mean['line']:.3f}", peers, f"{seconds:.0f}"])  # fmt: skip
+    header = ["set", "splits", "test NLL", "straight line", "peers", "seconds"]
+    text = "## Networks: one call without options\n\n" + rows(header, body)
+    table = [
+        [name, f"{-run['nll']:.3f}", f"{-run['line']:.3f}", f"{CGMM[name]:.3f}"]
+        for name, run in report["table"].items()
+    ]
+    header = ["set", "held-out log-likelihood a row", "straight line", "cgmm, as published"]
+    note = (
+        "\nThe class among the predictors and a scaler over all rows are the publisher's choices.\n"
+    )
+    return text + "\n" + rows(header, table) + note
+
+
+def main() -> None:
+    """Write the page of what has been measured."""
+    parts = [HEAD]
+    makers = (("own_models", grouped), ("own_models", mixtures), ("own_networks", networks))
+    for name, make in makers:
+        path = BUILD / f"{name}.json"
+        if path.exists():
+            parts.append(make(json.loads(path.read_text())))
+    PAGE.write_text("\n".join(parts))
+    print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
