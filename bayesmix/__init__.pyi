@@ -30,6 +30,7 @@ from .priors import HalfCauchy as HalfCauchy
 from .priors import HalfNormal as HalfNormal
 from .priors import Normal as Normal
 from .priors import StudentT as StudentT
+from .regressor import Regressor as Regressor
 from .result import Fit as Fit
 from .workflow import fit as fit
 from .workflow import load as load
