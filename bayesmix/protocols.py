@@ -258,40 +258,6 @@ class HasEM(Model):
         return params, {}, 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class Kernel:
-    """A log joint density written for numba: ``function(theta, *arrays, gradient) -> value``.
-
-    Parameters
-    ----------
-    function
-        A numba-compiled function; ``gradient`` is an output.
-    arrays
-        What it reads besides theta, as contiguous arrays.
-    variables
-        Names and shapes of the free parameters in the order of theta; all are unconstrained. They
-        are called as in ``pymc_model``.
-    reported
-        The reported parameters as a function of the free ones, both by name with one leading
-        sample axis; None where they are the same.
-    """
-
-    function: Any
-    arrays: tuple[Array, ...]
-    variables: tuple[tuple[str, tuple[int, ...]], ...]
-    reported: Callable[[Params], dict[str, Array]] | None = None
-
-
-class HasKernel(HasPyMC):
-    """Capability: the density that PyMC states, also as a compiled loop, where speed decides."""
-
-    entry: ClassVar[str] = "kernel"
-
-    @abstractmethod
-    def kernel(self, data: Any) -> Kernel | None:
-        """The same density as ``pymc_model``; None for options that only PyMC serves."""
-
-
 class HasModes(HasPyMC):
     """Capability: starting values where a posterior with several modes is highest."""
 

@@ -19,7 +19,7 @@ PACKAGE = Path(workflow.__file__).resolve().parent
 # DESIGN.md, section 3. A module that stands in no list is what the user calls: floor 4.
 FLOORS = [
     {"calls", "errors", "files", "memory", "rng", "sources", "specs"},
-    {"protocols", "priors", "optimizers", "schema", "manifest", "datasets"},
+    {"protocols", "kernels", "priors", "optimizers", "schema", "manifest", "datasets"},
     {"blocks"},
     {"models", "inference"},
 ]
@@ -57,6 +57,11 @@ ALL_ABOUT = {
     "bayesmix.blocks.expert_kernel": "numba",
     "bayesmix.blocks.expert_draws": "numba",
     "bayesmix.blocks.generators": "numba",
+    "bayesmix.blocks.glm_arrays": "numba",
+    "bayesmix.blocks.glm_groups": "numba",
+    "bayesmix.blocks.glm_kernel": "numba",
+    "bayesmix.blocks.glm_pilot": "numba",
+    "bayesmix.blocks.glm_rows": "numba",
     "bayesmix.blocks.products": "pytensor",
     "bayesmix.blocks.network_kernel": "numba",
     "bayesmix.plots.": "matplotlib",

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.protocols import Array, Kernel
+from bayesmix.kernels import Kernel
+from bayesmix.protocols import Array
 
 Inputs = Sequence[tuple[str, str, int]]
 """Name, type and number of dims of each array that a callback may read."""
@@ -66,7 +67,10 @@ def table_of(arrays: Iterable[Array]) -> Array:
 
 
 def kernel_sources(kernel: Kernel) -> list[tuple[Any, Any]]:
-    """Source and signature of the two callbacks of a kernel: its density, and a copy."""
+    """Source and signature of the two callbacks of a kernel: its density, and its expansion.
+
+    Free parameters that are reported as they are expand to a copy.
+    """
     inputs = tuple((f"d{i}", str(a.dtype), a.ndim) for i, a in enumerate(kernel.arrays))
     used = list(range(len(inputs)))
     body = f"""
@@ -81,10 +85,14 @@ def kernel_sources(kernel: Kernel) -> list[tuple[Any, Any]]:
         out[i] = x[i]
     return 0
 """
-    return [
-        callback("dim", "out, logp", body, kernel.function, inputs, used),
-        callback("dim, size", "out", copy, kernel.function, inputs, []),
-    ]
+    density = callback("dim", "out, logp", body, kernel.function, inputs, used)
+    if kernel.expansion is None:
+        return [density, callback("dim, size", "out", copy, kernel.function, inputs, [])]
+    expand = f"""
+    f(x{arguments(used)}, carray(out, (size,)))
+    return 0
+"""
+    return [density, callback("dim, size", "out", expand, kernel.expansion, inputs, used)]
 
 
 def _define(source: str, function: Any) -> Any:

@@ -11,8 +11,9 @@ from scipy.special import gammaln
 from bayesmix.blocks import loops
 from bayesmix.blocks.gated import Gated
 from bayesmix.blocks.outcomes import Gaussian
+from bayesmix.kernels import Kernel
 from bayesmix.priors import LOG_2PI, Normal
-from bayesmix.protocols import Array, Design, Kernel
+from bayesmix.protocols import Array, Design
 
 if TYPE_CHECKING:
     from bayesmix.models.experts import MixtureOfExperts

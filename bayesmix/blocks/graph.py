@@ -12,15 +12,15 @@ Every function here is called inside a ``pm.Model`` context. With effects j = 0.
 ``noncentered``
     :math:`c_g = \mu + \mathrm{diag}(\sigma) L z_g`, :math:`z_g \sim N(0, I)`: right where not.
 ``mixed``
-    each effect of each group as far between the two as its own data say. The coefficients are
-    rotated to directions in which the group's likelihood is orthogonal (for an intercept and a
-    slope: the slope and the height at the group's weighted mean), and each direction is written as
-    the mean and the spread that a Gaussian likelihood of the group's information would leave it:
+    each effect of each group as far between the two as its own data say: coordinates z are written
+    with the mean and the spread that a Gaussian likelihood of the group's information I and score h
+    would leave the coefficients,
 
-    .. math:: \phi = \frac{m + s^2 h}{1 + s^2 D} + \frac{s}{\sqrt{1 + s^2 D}}\, z
+    .. math:: c_g = \mu + \Lambda v_g, \quad v_g = C^{-\top}(C^{-1} \Lambda^\top (h - I \mu) + z_g),
+              \quad C C^\top = 1 + \Lambda^\top I \Lambda, \quad \Lambda = \mathrm{diag}(\sigma) L.
 
-    where m, s are the prior's conditional mean and sd, D the information and h the score. D = 0
-    gives the non-centred form, D to infinity the centred one; the posterior is the same in all.
+    I = 0 gives the non-centred form, I to infinity the centred one; the posterior is the same in
+    all.
 
 References
 ----------
@@ -172,7 +172,7 @@ def group_effects(
     scale: Prior,
     correlation: LKJ,
     parametrization: str,
-    pivot: tuple[Any, Any, Any],
+    pivot: tuple[Any, Any],
     dims: tuple[str, str, str],
     units: tuple[Any, Any] | None = None,
 ) -> list[Any]:
@@ -190,8 +190,8 @@ def group_effects(
     mean
         Population value of each effect (0 where the formula has none).
     pivot
-        ``(rotation, information, score)`` with dims (group, effect, effect), (group, effect),
-        (group, effect); read by ``mixed`` alone.
+        ``(information, score)`` with dims (group, effect, effect) and (group, effect); read by
+        ``mixed`` alone.
     dims
         Dims of groups, effects and effects again.
     units
@@ -248,60 +248,53 @@ def _mixed(
     import pymc as pm
     import pytensor.tensor as pt
 
-    rotation, information, score = pivot
+    information, score = pivot
     n = len(labels)
-    rotated_mean, rotated_factor = _rotate(rotation, mean, factor)
-    phi: list[Any] = []
-    z: list[Any] = []
-    log_jacobian: Any = 0.0
-    for j in range(n):
-        free = pm.Flat(f"free_{labels[j]}", dims=group)
-        m, s = rotated_mean[j] + _dot(rotated_factor[j][:-1], z), rotated_factor[j][-1]
-        shrink = 1 + s**2 * information[:, j]
-        root = pt.sqrt(shrink)
-        phi.append((m + s**2 * score[:, j]) / shrink + s / root * free)
-        z.append(s * (score[:, j] - information[:, j] * m) / shrink + free / root)
-        log_jacobian = log_jacobian - pt.log(root)
-    density: Any = sum(-0.5 * value**2 for value in z) + log_jacobian - 0.5 * n * _LOG_2PI
-    pm.Potential(f"prior_{labels[0]}", density.sum())
-    return _rotate_back(rotation, phi)
+    free = [pm.Flat(f"free_{label}", dims=group) for label in labels]
+    columns = _columns(factor)
+    weighted = [[_dot([information[:, i, k] for k in range(n)], column) for i in range(n)]
+                for column in columns]  # fmt: skip
+    left = [score[:, i] - _dot([information[:, i, k] for k in range(n)], mean) for i in range(n)]
+    square = [[_dot(columns[i], weighted[j]) + (1.0 if i == j else 0.0) for j in range(n)]
+              for i in range(n)]  # fmt: skip
+    lower = _cholesky(square, pt.sqrt)
+    v = _solved(lower, [_dot(column, left) for column in columns])
+    v = _solved_back(lower, [a + z for a, z in zip(v, free, strict=True)])
+    density: Any = sum(-0.5 * v[j] ** 2 - pt.log(lower[j][j]) for j in range(n))
+    pm.Potential(f"prior_{labels[0]}", (density - 0.5 * n * _LOG_2PI).sum())
+    return [centre + _dot(row, v) for centre, row in zip(mean, factor, strict=True)]
 
 
 _LOG_2PI = 1.8378770664093453
 
 
-def _rotate(rotation: Any, mean: Any, factor: list[list[Any]]) -> tuple[list[Any], list[list[Any]]]:
-    """Mean and lower-triangular factor of R c, by Gram-Schmidt on the rows of R diag(sigma) L."""
-    import pytensor.tensor as pt
-
-    n = len(factor)
-    if n == 1:
-        return list(mean), factor
-    full = [[*row, *[0.0] * (n - len(row))] for row in factor]
-    means, rows = [], []
-    for i in range(n):
-        weights = [1.0 if j == i else rotation[:, i, j] for j in range(i, n)]
-        means.append(_dot(weights, mean[i:]))
-        rows.append([_dot(weights, [full[j][k] for j in range(i, n)]) for k in range(n)])
-    lower, basis = [], []
-    for row in rows:
-        coordinates, rest = [], row
-        for unit in basis:
-            along = _dot(rest, unit)
-            rest = [r - along * u for r, u in zip(rest, unit, strict=True)]
-            coordinates.append(along)
-        length = pt.sqrt(_dot(rest, rest))
-        basis.append([r / length for r in rest])
-        lower.append([*coordinates, length])
-    return means, lower
+def _cholesky(square: list[list[Any]], sqrt: Any) -> list[list[Any]]:
+    """Rows of the lower triangular factor of a symmetric matrix of numbers or vectors."""
+    rows: list[list[Any]] = []
+    for i, given in enumerate(square):
+        row: list[Any] = []
+        for j in range(i):
+            row.append((given[j] - _dot(row, rows[j][:j])) / rows[j][j])
+        rows.append([*row, sqrt(given[i] - _dot(row, row))])
+    return rows
 
 
-def _rotate_back(rotation: Any, phi: list[Any]) -> list[Any]:
-    coefficients = list(phi)
-    for i in reversed(range(len(phi) - 1)):
-        for j in range(i + 1, len(phi)):
-            coefficients[i] = coefficients[i] - rotation[:, i, j] * coefficients[j]
-    return coefficients
+def _solved(lower: list[list[Any]], right: Sequence[Any]) -> list[Any]:
+    """L x = right."""
+    x: list[Any] = []
+    for row, value in zip(lower, right, strict=True):
+        x.append((value - _dot(row[:-1], x)) / row[-1])
+    return x
+
+
+def _solved_back(lower: list[list[Any]], right: Sequence[Any]) -> list[Any]:
+    """L' x = right."""
+    x = list(right)
+    for i in reversed(range(len(x))):
+        x[i] = x[i] / lower[i][i]
+        for k in range(i):
+            x[k] = x[k] - lower[i][k] * x[i]
+    return x
 
 
 def _dot(left: Sequence[Any], right: Sequence[Any]) -> Any:

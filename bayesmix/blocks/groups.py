@@ -93,11 +93,8 @@ def gaussian_reading(
 
 def pivot(
     effects: Array, free: Array, index: Array, n_groups: int, weight: Array, score: Array
-) -> tuple[Array, Array, Array, Array]:
-    """Each group's own information, in directions in which it is orthogonal.
-
-    With rows i of group g, information I = sum w x x' and score h = sum x s, write I = R' D R with
-    R unit upper triangular.
+) -> tuple[Array, Array, Array]:
+    """Each group's own information, and the scores that go with it.
 
     Parameters
     ----------
@@ -108,27 +105,13 @@ def pivot(
 
     Returns
     -------
-    rotation R (group, effect, effect), information D (group, effect), score R^-T h (group, effect)
-    and cross R^-T sum w x f' (group, effect, common).
+    information sum w x x' (group, effect, effect), score sum x s (group, effect) and cross
+    sum w x f' (group, effect, common).
     """
-    n = effects.shape[1]
-    information = _sums(
-        effects[:, :, None] * (weight[:, None] * effects)[:, None, :], index, n_groups
-    )
+    weighted = (weight[:, None] * effects)[:, :, None]
+    information = _sums(weighted * effects[:, None, :], index, n_groups)
     shift = _sums(effects * score[:, None], index, n_groups)
-    cross = _sums(effects[:, :, None] * (weight[:, None] * free)[:, None, :], index, n_groups)
-    rotation, diagonal = np.tile(np.eye(n), (n_groups, 1, 1)), np.zeros((n_groups, n))
-    for i in range(n):
-        diagonal[:, i] = np.maximum(information[:, i, i], 0.0)
-        pivotal = diagonal[:, i] > 1e-12 * np.maximum(information[:, i, i].max(), 1e-300)
-        scale = np.where(pivotal, diagonal[:, i], 1.0)
-        row = np.where(pivotal[:, None], information[:, i, :] / scale[:, None], 0.0)
-        rotation[:, i, i + 1 :] = row[:, i + 1 :]
-        outer = row[:, :, None] * row[:, None, :] * diagonal[:, i, None, None]
-        information = information - outer
-        information[:, i, :] = information[:, :, i] = 0.0
-    back = np.linalg.inv(rotation).transpose(0, 2, 1)
-    return rotation, diagonal, (back @ shift[..., None])[..., 0], back @ cross
+    return information, shift, _sums(weighted * free[:, None, :], index, n_groups)
 
 
 def _sums(values: Array, index: Array, n_groups: int) -> Array:

@@ -27,8 +27,9 @@ from bayesmix.blocks.network import (
     in_standard_units,
     units_of,
 )
+from bayesmix.kernels import Kernel
 from bayesmix.priors import Normal, worded
-from bayesmix.protocols import Array, Design, Kernel, Params
+from bayesmix.protocols import Array, Design, Params
 
 if TYPE_CHECKING:
     from bayesmix.models.mdn import MDN

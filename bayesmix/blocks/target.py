@@ -20,7 +20,8 @@ import numpy as np
 from bayesmix.blocks import callbacks, interrupts, loops, native
 from bayesmix.blocks.flat_graph import FlatGraph
 from bayesmix.errors import DataError
-from bayesmix.protocols import Array, Design, HasKernel, HasPyMC, Kernel
+from bayesmix.kernels import HasKernel, HasStandardKernel, Kernel
+from bayesmix.protocols import Array, Design, HasPyMC
 from bayesmix.specs import to_json
 
 
@@ -53,6 +54,7 @@ class Target:
     table: Array
     outputs_are_free: bool = False
     report: Callable[[Mapping[str, Array]], dict[str, Array]] | None = None
+    standard: bool = False
 
     @property
     def n_expanded(self) -> int:
@@ -153,7 +155,9 @@ def _positive(name: str) -> str:
     return name.removesuffix("_log__")
 
 
-def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
+def target(
+    model: HasPyMC, design: Design, *, jacobian: bool = True, standard: bool = False
+) -> Target:
     """The target density of ``model`` given ``design``, compiled or recalled.
 
     Parameters
@@ -161,10 +165,25 @@ def target(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
     jacobian
         Include the log Jacobian of the transforms (a density over the unconstrained space, for
         sampling) or leave it out (a density over the parameters themselves, for their mode).
+    standard
+        Prefer coordinates in which the posterior is nearly standard, where the family knows some.
     """
-    kernel = model.kernel(design) if isinstance(model, HasKernel) else None
-    if kernel is not None:
-        return of_kernel(kernel)
+    kernel = _kernel(model, design, jacobian, standard)
+    return of_graph(model, design, jacobian=jacobian) if kernel is None else of_kernel(kernel)
+
+
+def _kernel(model: HasPyMC, design: Design, jacobian: bool, standard: bool) -> Kernel | None:
+    """The family's own loop, or None."""
+    found = None
+    if standard and isinstance(model, HasStandardKernel):
+        found = model.standard_kernel(design)
+    if found is None and isinstance(model, HasKernel):
+        found = model.kernel(design, jacobian=jacobian)
+    return found
+
+
+def of_graph(model: HasPyMC, design: Design, *, jacobian: bool = True) -> Target:
+    """The target that PyMC's graph states, differentiated and compiled, or recalled."""
     writers = tuple(sorted(_types(model), key=lambda kind: kind.__qualname__))
     code = native.code(
         _key(model, design, jacobian), writers, lambda: _graph(model, design, jacobian)
@@ -193,9 +212,12 @@ def of_kernel(kernel: Kernel) -> Target:
         (kernel.function,),
         lambda: (callbacks.kernel_sources(kernel), {}),
     ).callbacks
-    layout_of = (n_dim, np.zeros(n_dim), sizes, kernel.variables)
+    initial = np.zeros(n_dim) if kernel.initial is None else kernel.initial
+    free = kernel.expansion is None
+    layout_of = (n_dim, initial, sizes, kernel.variables if free else kernel.outputs)
     table = callbacks.table_of(kernel.arrays)
-    return Target(*layout_of, density, expansion, kernel.arrays, table, True, kernel.reported)
+    more = (kernel.reported, kernel.standard)
+    return Target(*layout_of, density, expansion, kernel.arrays, table, free, *more)
 
 
 @functools.cache

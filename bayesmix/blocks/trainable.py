@@ -19,8 +19,9 @@ from bayesmix.blocks.network import (
 )
 from bayesmix.blocks.target import Target, of_kernel
 from bayesmix.errors import DataError
+from bayesmix.kernels import Kernel
 from bayesmix.priors import LOG_2PI, Normal
-from bayesmix.protocols import Array, Design, Kernel
+from bayesmix.protocols import Array, Design
 
 _SLOPE = 2.0
 """Spread of the first layer's weights at a start, inputs having unit scale."""

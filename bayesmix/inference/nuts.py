@@ -52,7 +52,8 @@ class NUTS(Method):
     sampler
         ``"nutpie"`` (compiled code cached across processes) or ``"pymc"``.
     adaptation
-        Of nutpie's metric: ``"low_rank"``, ``"diag"`` or ``"draw_diag"``.
+        Of nutpie's metric: ``"low_rank"``, ``"diag"`` or ``"draw_diag"``. None takes the first, or
+        ``"diag"`` where a family finds coordinates in which its posterior is nearly standard.
     cores
         Chains run at a time; None takes what the machine has.
 
@@ -72,7 +73,7 @@ class NUTS(Method):
     target_accept: float = 0.85
     max_treedepth: int = 10
     sampler: str = "nutpie"
-    adaptation: str = "low_rank"
+    adaptation: str | None = None
     cores: int | None = None
     requires: ClassVar[type] = HasPyMC
     name: ClassVar[str] = "nuts"
@@ -88,7 +89,8 @@ class NUTS(Method):
         )
         object.__setattr__(self, "target_accept", accept)
         check_choice("NUTS", "sampler", self.sampler, ("nutpie", "pymc"))
-        check_choice("NUTS", "adaptation", self.adaptation, ("low_rank", "diag", "draw_diag"))
+        if self.adaptation is not None:
+            check_choice("NUTS", "adaptation", self.adaptation, ("low_rank", "diag", "draw_diag"))
 
     def run(self, model: HasPyMC, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Draw from the posterior; the same seed gives the same draws."""
@@ -103,7 +105,7 @@ class NUTS(Method):
         self, model: HasPyMC, design: Design, generator: np.random.Generator, progress: Report
     ) -> tuple[dict[str, Array], dict[str, Array]]:
         progress("compile", 0.0)
-        density = target(model, design)
+        density = target(model, design, standard=True)
         mode = best_mode(model, design, density, generator)
         nutpie = _nutpie_without_arviz()
         progress("sample", 0.0)
@@ -119,7 +121,7 @@ class NUTS(Method):
             chains=self.chains,
             cores=self.cores,
             seed=random.integer(generator),
-            adaptation=self.adaptation,
+            adaptation=self.adaptation or ("diag" if density.standard else "low_rank"),
             target_accept=self.target_accept,
             maxdepth=self.max_treedepth,
             progress_bar=False,

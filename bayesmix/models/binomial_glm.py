@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -12,13 +11,14 @@ from scipy.special import expit
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
-from bayesmix.blocks import graph, grouped_fit, groups
+from bayesmix.blocks import glm_design, graph, grouped_fit, groups
 from bayesmix.blocks.densities import binomial_logit
 from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.errors import FormulaError, SpecError, listed
+from bayesmix.kernels import HasStandardKernel, Kernel
 from bayesmix.priors import check_effect_prior, pairs_of
-from bayesmix.protocols import DATA, Array, Design, HasGroups, HasPyMC, Params
+from bayesmix.protocols import DATA, Array, Design, HasGroups, Params
 from bayesmix.specs import check_choice
 
 
@@ -32,7 +32,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class BinomialGLM(HasPyMC, HasGroups):
+class BinomialGLM(HasStandardKernel, HasGroups):
     r"""Binomial regression with any number of correlated group effects.
 
     .. math::
@@ -112,12 +112,8 @@ class BinomialGLM(HasPyMC, HasGroups):
         priors = PriorsInForce.of(
             dict(self.priors), matrices, counts["successes"], counts["trials"]
         )
-        design = self._with_standard(
-            self._assemble(_State(outcome, matrices, priors), counts, columns)
-        )
-        for factor in matrices.factors:
-            design = self._with_pivot(factor, design)
-        return design
+        design = self._assemble(_State(outcome, matrices, priors), counts, columns)
+        return glm_design.with_pivots(glm_design.with_standard(design))
 
     def new_design(self, data: Any, trained: Design) -> Design:
         """New rows: the outcome may be absent, and without a column of trials each row is one."""
@@ -150,40 +146,6 @@ class BinomialGLM(HasPyMC, HasGroups):
             arrays[f"Z_{factor.name}"] = matrices.effects[factor.name]
             dims |= {f"index_{factor.name}": ("obs",), f"Z_{factor.name}": ("obs", effect)}
         return Design(arrays, dims, coords, columns, state.outcome.target, state)
-
-    def _with_standard(self, design: Design) -> Design:
-        """What PyMC's reading needs where coefficients have priors in standard coordinates."""
-        priors: PriorsInForce = design.state.priors
-        added: dict[str, tuple[Array, tuple[str, ...]]] = {}
-        if priors.defaults(design.state.matrices).any():
-            added["to_raw"] = priors.population.inverse, ("common", "common_other")
-            added["prior_loc"] = priors.loc, ("common",)
-        for factor in design.state.matrices.factors:
-            standard, (_, effect, other) = priors.groups[factor.name], factor.dims
-            if not standard.is_identity:
-                added[f"to_standard_{factor.name}"] = standard.matrix, (effect, other)
-                added[f"to_raw_{factor.name}"] = standard.inverse, (effect, other)
-                values = standard.values(design.arrays[f"Z_{factor.name}"])
-                added[f"standard_{factor.name}"] = values, ("obs", effect)
-        return _with_arrays(design, added)
-
-    def _with_pivot(self, factor: formulas.Factor, design: Design) -> Design:
-        """What ``mixed`` needs: a Gaussian reading of each group's likelihood at a rough fit."""
-        group, effect, other = factor.dims
-        arrays, matrices = design.arrays, design.state.matrices
-        index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
-        counts = arrays["successes"], arrays["trials"]
-        weight, score = groups.gaussian_reading(*counts, index, n_groups, arrays.get("offset", 0.0))
-        free = matrices.common[:, matrices.free_columns]
-        effects = arrays.get(f"standard_{factor.name}", matrices.effects[factor.name])
-        parts = groups.pivot(effects, free, index, n_groups, weight, score)
-        names = ("rotation", "information", "score", "cross")
-        tails = ((effect, other), (effect,), (effect,), (effect, f"free_{factor.name}"))
-        added = {
-            f"{name}_{factor.name}": (part, (group, *tail))
-            for name, part, tail in zip(names, parts, tails, strict=True)
-        }
-        return _with_arrays(design, added)
 
     def dims(self, design: Design) -> dict[str, tuple[str, ...]]:
         matrices: formulas.Matrices = design.state.matrices
@@ -303,6 +265,26 @@ class BinomialGLM(HasPyMC, HasGroups):
     def notes(self, design: Design) -> list[str]:
         return grouped_fit.notes(design, design.state.matrices)
 
+    def kernel(self, data: Any, *, jacobian: bool = True) -> Kernel | None:
+        from bayesmix.blocks import glm_arrays
+
+        found = self._regression(data)
+        return None if found is None else glm_arrays.kernel(found, jacobian=jacobian)
+
+    def standard_kernel(self, data: Any) -> Kernel | None:
+        from bayesmix.blocks import glm_pilot
+
+        found = self._regression(data)
+        return None if found is None else glm_pilot.standard(found)
+
+    def _regression(self, data: Any) -> Any:
+        """What the compiled loop reads; None for priors, or a subclass's model, that it has not."""
+        from bayesmix.blocks import glm_regression
+
+        if type(self).pymc_model is not BinomialGLM.pymc_model:
+            return None
+        return glm_regression.of(self.design(data), self.parametrization)
+
     def grouped(self, data: Any) -> Any:
         design = self.design(data)
         return grouped_fit.grouped_logit(design, design.state.matrices)
@@ -379,7 +361,7 @@ class BinomialGLM(HasPyMC, HasGroups):
             scale=priors.of_factor(factor, "sigma"),
             correlation=priors.of_factor(factor, "corr"),
             parametrization=self.parametrization,
-            pivot=(data_of[f"rotation_{name}"], data_of[f"information_{name}"], score),
+            pivot=(data_of[f"information_{name}"], score),
             units=None if units[0] is None else units,
             dims=factor.dims,
         )
@@ -390,10 +372,3 @@ class BinomialGLM(HasPyMC, HasGroups):
             for j, (effect, value) in enumerate(zip(factor.effects, coefficients, strict=True))
         ]
         return sum(parts)
-
-
-def _with_arrays(design: Design, added: Mapping[str, tuple[Array, tuple[str, ...]]]) -> Design:
-    """The same design with more arrays, each with its dims."""
-    arrays = {name: array for name, (array, _) in added.items()}
-    dims = {name: dims for name, (_, dims) in added.items()}
-    return replace(design, arrays={**design.arrays, **arrays}, dims={**design.dims, **dims})

@@ -28,6 +28,7 @@ from bayesmix.blocks.spread import require_rows, require_target
 from bayesmix.blocks.targets import Target, expert_of, read_target
 from bayesmix.blocks.whitening import Whitening, whiten
 from bayesmix.errors import DataError, FormulaError
+from bayesmix.kernels import HasKernel, Kernel
 from bayesmix.priors import Normal, Prior, given_prior, kind_of, named_priors
 from bayesmix.protocols import (
     Array,
@@ -35,10 +36,8 @@ from bayesmix.protocols import (
     DistributionFunction,
     HasComponents,
     HasEM,
-    HasKernel,
     HasModes,
     HasTorch,
-    Kernel,
     Params,
 )
 from bayesmix.specs import check_choice, check_count, check_number
@@ -343,8 +342,9 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
 
         return graph_experts.model_of(self, self.design(data))
 
-    def kernel(self, data: Any) -> Kernel | None:
+    def kernel(self, data: Any, *, jacobian: bool = True) -> Kernel | None:
         """The density as a compiled loop, for normal priors; others are left to PyMC."""
+        del jacobian  # nothing is transformed
         design = self.design(data)
         priors = [self.prior(name) for name in self.dims(design)]
         if not all(isinstance(prior, Normal) for prior in priors):

@@ -19,6 +19,7 @@ from bayesmix.blocks.network_units import DEFAULT_SCALE, FLOOR, Standards
 from bayesmix.blocks.response import measured
 from bayesmix.blocks.spread import require_target
 from bayesmix.errors import DataError, SpecError, listed
+from bayesmix.kernels import HasKernel, Kernel
 from bayesmix.priors import ALL, Normal, Prior, given_prior, named_priors
 from bayesmix.protocols import (
     Array,
@@ -27,10 +28,8 @@ from bayesmix.protocols import (
     Guide,
     HasComponents,
     HasGuides,
-    HasKernel,
     HasModes,
     HasNetwork,
-    Kernel,
     Params,
 )
 from bayesmix.specs import as_tuple, check_choice, check_count, check_number
@@ -360,8 +359,9 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
 
         return graph_network.model_of(self, self.design(data))
 
-    def kernel(self, data: Any) -> Kernel | None:
+    def kernel(self, data: Any, *, jacobian: bool = True) -> Kernel | None:
         """The compiled density, where every prior is normal."""
+        del jacobian  # nothing is transformed
         return network_units.kernel(self, self.design(data))
 
     def modes(self, data: Any, rng: np.random.Generator) -> list[Params]:
