@@ -99,10 +99,10 @@ def kernel(
         loop.log_joint,
         arrays,
         _variables(regression) if order is None else (("coordinates", (n_free,)),),
-        loop.expand,
-        regression.outputs,
-        _initial(regression) if initial is None else initial,
-        whiten is not None,
+        expansion=loop.expand,
+        outputs=regression.outputs,
+        initial=_initial(regression) if initial is None else initial,
+        standard=whiten is not None,
     )
 
 
