@@ -7,7 +7,7 @@ the mean alone. So cross-validation and searches over grids choose by it.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -58,9 +58,8 @@ class Regressor(RegressorMixin, BaseEstimator):
 
     def fit(self, X: Any, y: Any) -> Self:
         """Fit the model to rows X (obs, column) and targets y (obs,)."""
-        rows, target = validate_data(
-            self, X, y, dtype="numeric", y_numeric=True, ensure_min_samples=2
-        )
+        checks: dict[str, Any] = {"dtype": "numeric", "y_numeric": True, "ensure_min_samples": 2}
+        rows, target = cast("Any", validate_data)(self, X, y, **checks)
         table = self._table(rows)
         model, method = self.model, self.method
         if model is None:
@@ -74,14 +73,15 @@ class Regressor(RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> Array:
         """The mean of the target at each row."""
         check_is_fitted(self)
-        table = self._table(validate_data(self, X, dtype="numeric", reset=False))
+        table = self._table(cast("Any", validate_data)(self, X, dtype="numeric", reset=False))
         design, params = self.fit_.estimated(table)
         return self.fit_.model.moments(params, design)[0].mean(axis=0)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Mean log predictive density of y given X, weighted if weights are given."""
         check_is_fitted(self)
-        rows, target = validate_data(self, X, y, dtype="numeric", y_numeric=True, reset=False)
+        checks: dict[str, Any] = {"dtype": "numeric", "y_numeric": True, "reset": False}
+        rows, target = cast("Any", validate_data)(self, X, y, **checks)
         table = self._table(rows).assign(**{_target(self.fit_.model): target})
         density = self.fit_.log_density(table).to_numpy()
         return float(np.average(density, weights=sample_weight))

@@ -44,7 +44,7 @@ ROOMS = {
     "zuko": {"blocks", "models", "inference"},
     "arviz": {"diagnostics", "comparison", "plots"},
     "matplotlib": {"plots"},
-    "sklearn": {"datasets", "scoring"},
+    "sklearn": {"datasets", "scoring", "regressor"},
 }
 ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"}
 
@@ -52,6 +52,7 @@ ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"
 # modules that are all about one of them: those are imported inside functions instead.
 HEAVY = {*ROOMS, *ALIASES, "scipy.stats", "formulae"}
 ALL_ABOUT = {
+    "bayesmix.regressor": "sklearn",
     "bayesmix.blocks.nets": "torch",
     "bayesmix.blocks.fastmath": "numba",
     "bayesmix.blocks.expert_kernel": "numba",
