@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from small_fits import CENSUS_PRIORS
 
 from bayesmix import datasets, schema, workflow
 from bayesmix.inference.advi import ADVI
@@ -57,8 +58,8 @@ def sampled(
     divergences: int = 0,
     fit_stats: dict[str, Array] | None = None,
 ) -> Fit:
-    """A fit with draws, as NUTS leaves it."""
-    model = BinomialGLM(formula)
+    """A fit with draws, as NUTS leaves it, by the book's priors."""
+    model = BinomialGLM(formula, CENSUS_PRIORS)
     design = model.design(datasets.census() if data is None else data)
     rng = np.random.default_rng(seed + 1)
     bad = np.zeros(shape, dtype=bool)
