@@ -32,7 +32,7 @@ EXPERTS = {
 BOTH = ("y1", "y2")
 NETWORKS = {
     "diagonal": bm.MDN("x", "y1", 3),
-    "diagonal, two targets": bm.MDN(("x", "kind", "w"), BOTH, 2, (4, 3), "relu"),
+    "diagonal, two targets": bm.MDN(("x", "kind", "w"), BOTH, 2, (4, 3), "relu", noise="diagonal"),
     "full": bm.MDN("x", BOTH, 3, noise="full"),
     "full, no floor": bm.MDN(("w", "x"), BOTH, 2, (4, 3), "softplus", noise="full", floor=0),
     "full, one target, linear": bm.MDN(("x", "kind"), "y1", 2, (), "sigmoid", noise="full"),

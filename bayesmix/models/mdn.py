@@ -64,10 +64,10 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     activation
         ``"tanh"``, ``"relu"``, ``"sigmoid"`` or ``"softplus"``.
     noise
-        What is free in L: ``"diagonal"`` (a scale for each component and target), ``"full"`` (and
-        correlations), ``"isotropic"`` (one scale for each component), ``"isotropic-shared"`` (one
-        scale for all, still a function of the inputs), ``"fixed"``. For one target the first three
-        are the same.
+        What is free in L: ``"full"`` (a scale for each component and target, and correlations),
+        ``"diagonal"`` (those scales alone), ``"isotropic"`` (one scale for each component),
+        ``"isotropic-shared"`` (one scale for all, still a function of the inputs), ``"fixed"``. For
+        one target the first three are the same.
     floor
         Least scale, in units of the targets; None takes a hundredth of each target's standard
         deviation over all rows given, those held out by a trainer, too.
@@ -105,7 +105,7 @@ class MDN(IndependentPriors, HasModes, HasGuides, HasKernel, HasNetwork, HasComp
     n_components: int = 3
     hidden: tuple[int, ...] = (20,)
     activation: str = "tanh"
-    noise: str = "diagonal"
+    noise: str = "full"
     floor: float | None = None
     fixed_scale: float | None = None
     priors: Any = ()

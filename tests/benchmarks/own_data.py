@@ -82,7 +82,8 @@ def _of_scikit_learn(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _california() -> tuple[np.ndarray, np.ndarray]:
-    homes = pd.read_csv(folder("california.csv")).dropna()
+    homes = pd.read_csv(folder("california.csv")).drop(columns="ocean_proximity").dropna()
+    homes = homes.astype(float)
     a_household = homes[["total_rooms", "total_bedrooms", "population"]].div(
         homes["households"], axis=0
     )
