@@ -21,6 +21,9 @@ from bayesmix.protocols import Array
 _GENTLE = 0.01
 """Input of a unit that is to be linear, for a standard deviation: tanh is off by 3e-5 of it."""
 
+_COLLINEAR = 1e-14
+"""Variance, on standard units, that gives collinear targets a factor; the floors then take over."""
+
 
 @dataclass(frozen=True, eq=False)
 class Line:
@@ -37,12 +40,12 @@ class Line:
         known = np.column_stack([np.ones(len(x)), x])
         found = np.linalg.lstsq(known, y)[0]
         left = y - known @ found
-        least = task.floors**2
+        spread = left.T @ left / len(x)
         if task.network.noise != "full":
-            lower = np.diag(np.sqrt(np.maximum((left**2).mean(axis=0), least)))
-        else:
-            # the floor's share of the variance, so that collinear targets have a factor
-            lower = np.linalg.cholesky(left.T @ left / len(x) + np.diag(least))
+            spread = np.diag(np.diag(spread))
+        lower = np.linalg.cholesky(spread + _COLLINEAR * np.eye(len(spread)))
+        own = np.arange(len(lower))
+        lower[own, own] = np.maximum(lower[own, own], task.floors)
         return cls(found[1:].T, found[0], lower)
 
     def log_density(self, task: Trainable, rows: Array) -> Array:
