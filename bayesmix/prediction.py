@@ -23,6 +23,8 @@ OUTCOMES = 1000
 FAR = 1.0
 """Ranges of the training rows beyond which a warning tells of a row."""
 _NAMED = 5
+_USER = 4
+"""Frames from a warning to who called the verb: the verb and the check of its arguments between."""
 
 
 def picked(params: Params, samples: Array) -> dict[str, Array]:
@@ -169,7 +171,7 @@ def warn_outside(sentences: list[str]) -> None:
             "of the result has the distance of every row; to silence this, filter "
             "bayesmix.errors.FarOutside",
             FarOutside,
-            stacklevel=3,
+            stacklevel=_USER,
         )
 
 
@@ -183,7 +185,7 @@ def warn_beyond(what: str, *values: Array) -> None:
             f"{what} cannot be given as finite double precision numbers in "
             f"{named(np.flatnonzero(wrong))}; look at the predictors of these rows",
             NoNumber,
-            stacklevel=3,
+            stacklevel=_USER,
         )
 
 

@@ -66,6 +66,7 @@ CHEAP: Mapping[str, Method] = {
     "map": bm.MAP(restarts=1),
     "mle": bm.MLE(restarts=1),
     "nuts": bm.NUTS(draws=50, tune=60, chains=2),
+    "prior": bm.FromPrior(draws=60),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,8 @@ def test_chains_in_different_modes_fail(monkeypatch: pytest.MonkeyPatch) -> None
     """From the prior's centre chains end in different modes, and the verdict says so."""
     monkeypatch.setattr(nuts, "best_mode", lambda *_: None)
     method = bm.NUTS(draws=200, tune=300)
-    fit = bm.fit(MODEL, bm.datasets.one_to_many(), method=method, seed=1, progress=False)
+    model = replace(MODEL, priors=bm.Normal(0, 5), floor=0.01)
+    fit = bm.fit(model, bm.datasets.one_to_many(), method=method, seed=1, progress=False)
     finding = next(f for f in fit.diagnose().findings if f.check == "modes")
     assert finding.level == "fail"
     assert "this is no label switching" in finding.message

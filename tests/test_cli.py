@@ -546,8 +546,8 @@ def test_priors_are_typed_as_in_python(folder):
     [
         ("sex", "--prior takes key=value, such as sex=Normal"),
         ("sex=Norml(0, 1)", "unknown prior 'Norml': did you mean 'Normal'"),
-        ("sex=Normal(0, 1", "is no prior; write one such as Normal"),
-        ("sex=Normal(0, __import__('os'))", "is no prior"),
+        ("sex=Normal(0, 1", "is not a prior; write one such as Normal"),
+        ("sex=Normal(0, __import__('os'))", "is not a prior"),
         ("sex=Normal(0, -1)", "scale must be finite and lie in"),
         ("sex=Normal(0, 1, 2)", "does not fit Normal"),
         ("sigma=Normal(0, 1)", "must live on"),

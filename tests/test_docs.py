@@ -132,6 +132,7 @@ def test_model_example_is_discovered(model_page):
         "map",
         "mle",
         "nuts",
+        "prior",
     ]
     assert list(scope["fit"].summary().index) == ["log_mean[Mon]", "log_mean[Tue]"]
     assert scope["fit"].diagnose().ok
