@@ -122,7 +122,7 @@ def test_report_says_how_long_each_stage_took(shown):
 def test_demo_knows_whether_it_compiled(tmp_path, monkeypatch):
     """A model that needs code of its own is compiled; the same again is not."""
     monkeypatch.setenv("BAYESMIX_CACHE", str(tmp_path))
-    model = bm.BinomialGLM("p(low, total) ~ 1", {"Intercept": bm.StudentT(3, 0, 2)})
+    model = bm.BinomialGLM("p(low, total) ~ 1", {"Intercept": bm.HalfNormal(2)})
     method = bm.NUTS(draws=50, tune=50, chains=1)
     data = bm.datasets.census()
     assert [demo._fitted(model, data, method, 1)[1] for _ in range(2)] == [True, False]
