@@ -163,6 +163,7 @@ def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
     MissingCapability
         The model's coefficients are not log-odds.
     """
+    mass = check_number("odds_ratios", "prob", prob, low=0, high=1, strict=True)
     design, params = fit.plausible()
     dims = fit.model.dims(design)
     if "logit" not in fit.model.curves(
@@ -178,7 +179,7 @@ def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
         point = params[name] if schema.is_sampled(fit.tree) else np.asarray(estimate)[None]
         drawn = np.exp(params[name].reshape(len(params[name]), -1))
         middle = np.median(np.exp(point.reshape(len(point), -1)), axis=0)
-        low, high = np.quantile(drawn, [(1 - prob) / 2, (1 + prob) / 2], axis=0)
+        low, high = np.quantile(drawn, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
         levels = design.coords[dims[name][0]] if dims[name] else [None]
         for level, *values in zip(levels, middle, low, high, strict=True):
             rows[name if level is None else f"{name}[{level}]"] = values

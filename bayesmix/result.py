@@ -191,8 +191,9 @@ class Fit:
         """
         levels = check_levels(quantiles)
         design, params = self._at(new_data)
+        likely = self._spread(params, design)
         parts = [
-            self._predict_rows(params, part, levels, first)
+            self._predict_rows(params, likely, part, levels, first)
             for first, part in prediction.chunks(
                 design, max(prediction.n_samples(params), prediction.OUTCOMES)
             )
@@ -210,7 +211,7 @@ class Fit:
         return xr.Dataset(joined, coords | self._components(joined.values()))
 
     def _predict_rows(
-        self, params: Params, design: Design, levels: Array, first: int
+        self, params: Params, likely: Params | None, design: Design, levels: Array, first: int
     ) -> dict[str, tuple[tuple[str, ...], Array]]:
         mean, variance = self.model.moments(params, design)
         repeats = -(-prediction.OUTCOMES // prediction.n_samples(params))
@@ -227,15 +228,32 @@ class Fit:
             "sd": (("obs", *several), prediction.spread(mean, variance)),
             "quantile_of_target": (("quantile", "obs", *several), quantiles),
         }
-        likely = self._likely(design) if prediction.n_samples(params) == 1 else params
-        spread = self.model.curves(params if likely is None else likely, design)
-        for name, curve in self.model.curves(params, design).items():
+        curves = self.model.curves(params, design)
+        spread = curves
+        if likely is not None and likely is not params:
+            spread = self.model.curves(likely, design)
+        for name, curve in curves.items():
             dims = self._curve_dims(curve)
             rows[name] = dims, curve.mean(axis=0)
             ends = prediction.quantiles(spread[name], levels)
-            ends = ends if likely is not None else np.full(ends.shape, np.nan)
+            ends = np.full(ends.shape, np.nan) if likely is None else ends
             rows[f"{name}_quantile"] = ("quantile", *dims), ends
         return rows
+
+    @property
+    def _has_samples(self) -> bool:
+        """Whether the fit holds draws or members, rather than one point."""
+        return prediction.n_samples(schema.draws(self.tree)) > 1
+
+    def _spread(self, params: Params, design: Design) -> Params | None:
+        """Values behind intervals of curves: draws, else those that the data leave plausible.
+
+        Without either, the draws of groups never seen; None where one value is all there is.
+        """
+        likely = None if self._has_samples else self._likely(design)
+        if likely is None and prediction.n_samples(params) > 1:
+            return params
+        return likely
 
     def _likely(self, design: Design) -> Params | None:
         """Parameters that the data leave plausible, for all groups of the rows; None if unknown."""
@@ -426,7 +444,7 @@ class Fit:
         estimate alone where it has none.
         """
         design, params = self._at(new_data)
-        likely = None if schema.is_sampled(self.tree) else self._likely(design)
+        likely = None if self._has_samples else self._likely(design)
         return design, params if likely is None else likely
 
     def estimated(self, new_data: Any = None) -> tuple[Design, Params]:

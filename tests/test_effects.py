@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import bayesmix as bm
-from bayesmix import effects, tables
+from bayesmix import effects, prediction, tables, uncertainty
 from bayesmix.errors import DataError, MissingCapability, SpecError
 from bayesmix.rng import stream
 
@@ -191,3 +191,52 @@ def test_odds_ratios_of_lines_are_refused() -> None:
     with pytest.raises(MissingCapability, match="logistic"):
         effects.odds_ratios(fit)
     assert np.isfinite(fit.slopes("x")["sd"]).all()
+
+
+def counted_curves(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The samples of each call of the binomial family's curves, from now on."""
+    calls, own = [], bm.BinomialGLM.curves
+
+    def curves(self, params, data):
+        calls.append(len(next(iter(params.values()))))
+        return own(self, params, data)
+
+    monkeypatch.setattr(bm.BinomialGLM, "curves", curves)
+    return calls
+
+
+def test_curves_of_draws_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means and quantiles of draws' curves come from one evaluation."""
+    fit = bm.fit(bm.BinomialGLM("y ~ x"), rows(), method="prior", seed=1, progress=False)
+    calls = counted_curves(monkeypatch)
+    fit.predict(rows().head(20))
+    assert len(calls) == 3  # the moments, the outcomes and the curves themselves, each once
+
+
+def test_a_point_is_simulated_once_for_all_chunks(grouped, monkeypatch) -> None:
+    """Rows in many chunks share the parameters that standard errors leave plausible."""
+    runs, own = [], uncertainty.plausible
+    monkeypatch.setattr(
+        uncertainty, "plausible", lambda *args, **kw: runs.append(1) or own(*args, **kw)
+    )
+    monkeypatch.setattr(prediction, "_CHUNK", 1000 * prediction.BLOCK)
+    many = pd.concat([grouped.data] * 3, ignore_index=True)
+    ends = grouped.predict(many)["logit_quantile"].to_numpy()
+    assert len(runs) == 1
+    np.testing.assert_array_equal(ends[:, :400], ends[:, 400:800])
+
+
+def test_new_groups_keep_the_uncertainty_of_the_rest(grouped) -> None:
+    """The interval of a group never seen holds its spread and the population's errors."""
+    seen = grouped.predict(pd.DataFrame({"x": [0.0], "kind": ["a"], "g": [3]}))
+    new = grouped.predict(pd.DataFrame({"x": [0.0], "kind": ["a"], "g": [99]}))
+    width = [float(np.diff(d["logit_quantile"].to_numpy()[[0, 2], 0])[0]) for d in (seen, new)]
+    spread = float(grouped.tree["estimate"]["sigma_g"][0])
+    assert width[1] > width[0] and width[1] > 2 * 1.645 * spread * 0.85
+
+
+@pytest.mark.parametrize("prob", [0.0, 1.0, 2.0, "half"])
+def test_odds_ratios_check_their_mass(plain, prob) -> None:
+    """A mass outside (0, 1) is refused in words."""
+    with pytest.raises(SpecError, match="prob"):
+        plain.odds_ratios(prob=prob)
