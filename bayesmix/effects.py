@@ -169,8 +169,11 @@ def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
     if "logit" not in fit.model.curves(
         {k: v[:1] for k, v in params.items()}, design.rows(slice(0, 1))
     ):
+        link = getattr(fit.model, "link", None)
+        kind = f"{type(fit.model).__name__}(link={link!r})" if link else type(fit.model).__name__
         raise MissingCapability(
-            f"odds ratios are of logistic models; {type(fit.model).__name__} has other coefficients"
+            f"odds ratios are of logistic models; {kind} has other coefficients: "
+            "comparisons(measure='odds-ratio') has them of averages, whatever the link"
         )
     names = [n for n in dims if "|" not in n and not n.startswith(("sigma_", "corr_"))]
     rows: dict[str, Any] = {}

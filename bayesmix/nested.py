@@ -93,6 +93,8 @@ def ratio_tests(fits: Mapping[str, Fit], log_likelihood: Mapping[str, float]) ->
 
 def _is_nested(small: GroupedLogit, large: GroupedLogit) -> bool:
     """Whether one regression is a case of the other."""
+    if small.link != large.link:
+        return False
     if not np.array_equal(small.offset, large.offset):
         return False
     if not _in_span(small.common, large.common):

@@ -239,6 +239,12 @@ row(
     "parametrization='centred' is not known: did you mean 'centered'",
     fit(parametrization="centred"),
 )
+row(
+    "unknown link",
+    SpecError,
+    "link='cauchit' is not known: Allowed: 'logit', 'probit', 'cloglog'",
+    fit(link="cauchit"),
+)
 for name, prior, words in (
     ("sigma", bm.Normal(), r"'sigma' must live on \[0, inf\), such as HalfNormal\(1\), got Normal"),
     ("age", 1.0, r"'age' must be a prior such as Normal\(0, 1\), got 1.0"),

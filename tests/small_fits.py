@@ -102,9 +102,11 @@ def fitted(family: str, method: str, seed: int = 1) -> bm.Fit:
     return bm.fit(model, data, method=cheap(method), seed=seed, progress=False)
 
 
-def from_prior(formula: str, data: Any, *, draws: int = 40, seed: int = 1) -> bm.Fit:
+def from_prior(
+    formula: str, data: Any, *, draws: int = 40, seed: int = 1, **options: Any
+) -> bm.Fit:
     """A result as a sampler would leave it, with draws from the prior: costs milliseconds."""
-    model = bm.BinomialGLM(formula)
+    model = bm.BinomialGLM(formula, **options)
     design = model.design(data)
     values = model.draw_prior(design, stream(seed, "prior"), draws)
     shape = (2, draws // 2)

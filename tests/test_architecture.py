@@ -54,6 +54,7 @@ HEAVY = {*ROOMS, *ALIASES, "scipy.stats", "formulae"}
 ALL_ABOUT = {
     "bayesmix.regressor": "sklearn",
     "bayesmix.blocks.nets": "torch",
+    "bayesmix.blocks.nets_links": "torch",
     "bayesmix.blocks.fastmath": "numba",
     "bayesmix.blocks.expert_kernel": "numba",
     "bayesmix.blocks.expert_draws": "numba",
@@ -63,6 +64,7 @@ ALL_ABOUT = {
     "bayesmix.blocks.glm_kernel": "numba",
     "bayesmix.blocks.glm_pilot": "numba",
     "bayesmix.blocks.glm_rows": "numba",
+    "bayesmix.blocks.link_rows": "numba",
     "bayesmix.blocks.products": "pytensor",
     "bayesmix.blocks.network_kernel": "numba",
     "bayesmix.plots.": "matplotlib",

@@ -140,6 +140,13 @@ def test_a_path_wins_over_a_name_when_it_is_written_as_a_path(folder):
     assert len(bm.load("named.nc").data) == 14
 
 
+def test_a_link_is_an_option_of_the_model(folder):
+    """--option link=probit fits a probit model, and the file says so."""
+    call("fit", "census", "--formula", "p(high, total) ~ sex", "--option", "link=probit",
+         "--method", "mle", "--out", "probit.nc")  # fmt: skip
+    assert bm.load("probit.nc").model.link == "probit"
+
+
 def test_options_reach_the_model_and_the_method(folder):
     """Texts become values of each field's type; dashes and underscores are the same."""
     options = ["--option", "parametrization=centered", "--method-option", "target-accept=0.9"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import gammaln
 
+from bayesmix.blocks import links
 from bayesmix.protocols import Array
 
 
@@ -29,4 +30,19 @@ def binomial_logit(successes: Array, trials: Array, logit: Array) -> Array:
     -0.6931
     """
     inside = successes * log_sigmoid(logit) + (trials - successes) * log_sigmoid(-logit)
+    return log_binomial_coefficient(trials, successes) + inside
+
+
+def binomial(successes: Array, trials: Array, predictor: Array, link: str) -> Array:
+    """Binomial log probability where a link of p is the linear predictor.
+
+    Examples
+    --------
+    >>> round(float(binomial(np.array(1), np.array(2), np.array(0.0), "probit")), 4)
+    -0.6931
+    """
+    if link == "logit":
+        return binomial_logit(successes, trials, predictor)
+    log_p, log_q = links.log_probabilities(link, predictor)
+    inside = successes * log_p + (trials - successes) * log_q
     return log_binomial_coefficient(trials, successes) + inside

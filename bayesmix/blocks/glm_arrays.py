@@ -59,7 +59,7 @@ def kernel(
     settings = [
         constant,
         float(jacobian),
-        loop.LOGIT,
+        float(at.LINKS[regression.link]),
         float(swept),
         longest,
         float(swept and renewed),

@@ -39,8 +39,9 @@ def _with_pivot(factor: Factor, design: Design) -> Design:
     group, effect, other = factor.dims
     arrays, matrices = design.arrays, design.state.matrices
     index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
-    counts = arrays["successes"], arrays["trials"]
-    weight, score = groups.gaussian_reading(*counts, index, n_groups, arrays.get("offset", 0.0))
+    counts, offset = (arrays["successes"], arrays["trials"]), arrays.get("offset", 0.0)
+    link = design.state.priors.link
+    weight, score = groups.gaussian_reading(*counts, index, n_groups, offset, link)
     free = matrices.common[:, matrices.free_columns]
     effects = arrays.get(f"standard_{factor.name}", matrices.effects[factor.name])
     parts = groups.pivot(effects, free, index, n_groups, weight, score)

@@ -33,7 +33,6 @@ CONSTANT, JACOBIAN, LINK, SWEPT, LONGEST, RENEWED = range(6)
 """Entries of the settings: what the log density has whatever the parameters; whether the volume of
 logs and logits counts; the link; whether the first factor is swept; rows of the longest chunk;
 whether its information is renewed."""
-LOGIT = 0
 NORMAL, STUDENT = 0, 1
 _plain, _fast = glm_groups.plain, glm_groups.fast
 
@@ -201,8 +200,8 @@ def _sweep_back(bounds, one, effects, index, weight, score_bar, rest, eta):
 
 
 @_fast
-def _renew(bounds, one, effects, index, starts, y, trials, scale, eta, rows, information, score,
-           guess, matrix, renewed):  # fmt: skip
+def _renew(bounds, one, effects, index, starts, y, trials, link, scale, eta, rows, information,
+           score, guess, matrix, renewed):  # fmt: skip
     """Information and scores of the swept groups where information and scores so far lead."""
     first, m = bounds[0, 0], bounds[1, 0] - bounds[0, 0]
     glm_groups.first_guess(bounds[0, 1], bounds[1, 1], scale, information, score, guess)
@@ -210,7 +209,7 @@ def _renew(bounds, one, effects, index, starts, y, trials, scale, eta, rows, inf
     for i in range(m):
         at[i] = eta[i]
     glm_rows.add_groups(one, effects, index, first, m, guess, at)
-    glm_rows.curve(y[first : first + m], trials[first : first + m], m, at, weight, turn)
+    glm_rows.curve(link, y[first : first + m], trials[first : first + m], m, at, weight, turn)
     for g in range(bounds[0, 1], bounds[1, 1]):
         matrix[g] = 0.0
         renewed[g] = 0.0
@@ -245,7 +244,7 @@ def log_joint(xi, settings, columns, y, trials, offset, effects, index, weight, 
               middle, to_raw, effects_to_raw, out):  # fmt: skip
     """Log prior plus log-likelihood; ``out`` takes the gradient."""
     p, n_factors, most = columns.shape[0], factors.shape[0], effects_to_raw.shape[1]
-    swept, longest = int(settings[SWEPT]), int(settings[LONGEST])
+    swept, longest, link = int(settings[SWEPT]), int(settings[LONGEST]), int(settings[LINK])
     theta, bar = np.empty(xi.size), np.zeros(xi.size)
     _place(xi, order, whiten, middle, theta)
     beta = theta[:p]
@@ -272,12 +271,12 @@ def log_joint(xi, settings, columns, y, trials, offset, effects, index, weight, 
         if swept:
             _sweep(bounds, factors[0], effects, starts, weight, eta, rest, score)
             if renewed:
-                _renew(bounds, factors[0], effects, index, starts, y, trials, lam[0, 0, 0], eta,
-                       rows, information, score, guess, matrix, now)  # fmt: skip
+                _renew(bounds, factors[0], effects, index, starts, y, trials, link,
+                       lam[0, 0, 0], eta, rows, information, score, guess, matrix, now)  # fmt: skip
             value += forward(factors[0], bounds[0, 1], bounds[1, 1], theta, lam[0], matrix, now,
                              centre, u, v, extra, work)  # fmt: skip
             glm_rows.add_groups(factors[0], effects, index, first, m, u, eta)
-        value += glm_rows.logit(y[first : first + m], trials[first : first + m], m, eta)
+        value += glm_rows.outcomes(link, y[first : first + m], trials[first : first + m], m, eta)
         if swept:
             glm_rows.collect_sorted(
                 factors[0], effects, starts, bounds[:, 1], first, eta, 1.0, u_bar
@@ -311,7 +310,7 @@ def expand(xi, settings, columns, y, trials, offset, effects, index, weight, sta
            middle, to_raw, effects_to_raw, out):  # fmt: skip
     """The reported parameters, in the units of the data, of a sampler's vector."""
     p, n_factors, most = columns.shape[0], factors.shape[0], effects_to_raw.shape[1]
-    swept, longest = int(settings[SWEPT]), int(settings[LONGEST])
+    swept, longest, link = int(settings[SWEPT]), int(settings[LONGEST]), int(settings[LINK])
     theta, bar = np.empty(xi.size), np.zeros(xi.size)
     _place(xi, order, whiten, middle, theta)
     beta = theta[:p]
@@ -339,8 +338,9 @@ def expand(xi, settings, columns, y, trials, offset, effects, index, weight, sta
         _rest(bounds, columns, offset, factors, swept, effects, index, beta, u, etas[:m])
         _sweep(bounds, factors[0], effects, starts, weight, etas[:m], rests[:m], score)
         if renewed:
-            _renew(bounds, factors[0], effects, index, starts, y, trials, lam[0, 0, 0], etas[:m],
-                   rows, information, score, guess, matrix, now)  # fmt: skip
+            _renew(bounds, factors[0], effects, index, starts, y, trials, link,
+                   lam[0, 0, 0], etas[:m], rows, information, score, guess, matrix,
+                   now)  # fmt: skip
         forward(factors[0], bounds[0, 1], bounds[1, 1], theta, lam[0], matrix, now, centre, u, v,
                 extra, work)  # fmt: skip
     for f in range(n_factors):

@@ -24,8 +24,10 @@ from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks import groups
 from bayesmix.blocks.glm_arrays import kernel
 from bayesmix.blocks.glm_regression import Grouped, Regression
+from bayesmix.blocks.grouped_logit import LinkedCounts
 from bayesmix.blocks.optimum import curvature
 from bayesmix.blocks.target import Target, of_kernel
 from bayesmix.kernels import Kernel
@@ -41,6 +43,8 @@ _DENSE = 600
 """Coordinates that are made standard together; beyond it a factor's own stay as they are."""
 _SPREAD_FLOOR = 0.1
 """Least information about a log spread or a logit, in nats: at most three wide."""
+_FAR = 30.0
+"""A linear predictor beyond which a pilot does not look."""
 _START = 0.5
 """Standard deviation of effects where the pilot starts, on the scale of logits."""
 
@@ -133,12 +137,10 @@ def _start(regression: Regression) -> _Reading:
     y, n = regression.successes, regression.trials
     rate = (y.sum() + 0.5) / (n.sum() + 1.0)
     p = (y + rate) / (n + 1.0)
-    eta = np.log(p / (1 - p))
-    weight = n * p * (1 - p)
+    weight, score = groups.reading(y, n, p, regression.offset, regression.link)
     information = (regression.columns * weight[:, None]).T @ regression.columns
     information += np.diag([prior.scale**-2.0 for prior in regression.priors])  # type: ignore[attr-defined]
-    shift = regression.columns.T @ (weight * (eta - regression.offset) + y - n * p)
-    beta = np.linalg.solve(information, shift)
+    beta = np.linalg.solve(information, regression.columns.T @ score)
     effects = tuple(np.zeros((f.n_effects, f.size)) for f in regression.factors)
     covariance = tuple(_START**2 * np.eye(f.n_effects) for f in regression.factors)
     return _at(regression, beta, effects, covariance)
@@ -148,10 +150,18 @@ def _at(
     regression: Regression, beta: Array, effects: tuple[Array, ...], covariance: tuple[Array, ...]
 ) -> _Reading:
     eta = regression.predictor(beta, effects)
-    p = 1 / (1 + np.exp(-np.clip(eta, -30, 30)))
-    weight = regression.trials * p * (1 - p)
-    score = regression.successes - regression.trials * p
+    weight, score = _curvature(regression, eta)
     return _Reading(beta, effects, covariance, eta, weight, score)
+
+
+def _curvature(regression: Regression, eta: Array) -> tuple[Array, Array]:
+    """Information and score of each row about its linear predictor."""
+    y, n = regression.successes, regression.trials
+    if regression.link == "logit":
+        p = 1 / (1 + np.exp(-np.clip(eta, -30, 30)))
+        return n * p * (1 - p), y - n * p
+    read = LinkedCounts(y, n, regression.link).read(np.clip(eta, -_FAR, _FAR))
+    return read.weight, read.score
 
 
 def _reading(regression: Regression, named: dict[str, Array]) -> _Reading:

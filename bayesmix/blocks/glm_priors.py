@@ -3,15 +3,24 @@ r"""Priors of a binomial regression: in standard coordinates by default, in the 
 The population's default priors are on the coefficients :math:`\gamma = U\beta` of standard columns
 (:mod:`bayesmix.blocks.standard`, rows weighted by their trials),
 
-.. math:: \gamma_0 \sim \mathrm N\big(\mathrm{logit}\,\bar p, 2.5\big), \qquad
-          \gamma_j \sim \mathrm N(0, 2.5),
+.. math:: \gamma_0 \sim \mathrm N\big(\mathrm{link}(\bar p), 2.5\,c\big), \qquad
+          \gamma_j \sim \mathrm N(0, 2.5\,c),
 
 with :math:`\bar p` the overall share of successes: an intercept is that at the predictors' means, a
 slope is a change in log-odds for one standard deviation. Effects of groups are standardised in the
 same way, factor by factor, :math:`v_g = U_f u_g`, and
 
-.. math:: v_g \sim \mathrm N(0, D_\sigma R D_\sigma), \quad \sigma \sim \mathrm{HalfCauchy}(2),
+.. math:: v_g \sim \mathrm N(0, D_\sigma R D_\sigma), \quad \sigma \sim \mathrm{HalfCauchy}(2\,c),
           \quad R \sim \mathrm{LKJ}(2).
+
+One logit is c units of the link: 1 of ``logit`` and of ``cloglog``, which is the log-odds where
+successes are rare. Of ``probit`` it is the ratio of the densities at zero,
+
+.. math:: c = \frac{\mathrm{dlogis}(0)}{\mathrm{dnorm}(0)} = \frac{1/4}{1/\sqrt{2\pi}}
+            = \frac{1}{1.596} = 0.627,
+
+so that a prior says the same of probabilities near one half under both links. (rstanarm has the
+ratio the other way up and widens the priors of probits by 1.596.)
 
 A prior given by hand is one on the coefficient, spread or correlation in the data's own units.
 
@@ -28,7 +37,7 @@ from typing import Any
 
 import numpy as np
 
-from bayesmix.blocks import groups
+from bayesmix.blocks import groups, links
 from bayesmix.blocks.formula import Factor, Matrices, Term
 from bayesmix.blocks.standard import Standard
 from bayesmix.priors import LKJ, HalfCauchy, Normal, Prior, worded
@@ -58,16 +67,24 @@ class PriorsInForce:
         Prior means (column,) of standard coefficients.
     groups
         Standard coordinates of each factor's effects.
+    link
+        The link of the linear predictor, by which scales are chosen.
     """
 
     given: Mapping[str, Any]
     population: Standard
     loc: Array
     groups: Mapping[str, Standard]
+    link: str = "logit"
 
     @classmethod
     def of(
-        cls, given: Mapping[str, Any], matrices: Matrices, successes: Array, trials: Array
+        cls,
+        given: Mapping[str, Any],
+        matrices: Matrices,
+        successes: Array,
+        trials: Array,
+        link: str = "logit",
     ) -> PriorsInForce:
         """The priors in force, given the training rows."""
         draft = cls(given, Standard.of(np.empty((1, 0))), np.empty(0), {})
@@ -77,9 +94,14 @@ class PriorsInForce:
             own[term.columns] = draft.of_term(term, matrices) is not None
         population = Standard.of(matrices.common, trials, intercepts=constant, given=own)
         share = (successes.sum() + 0.5) / (trials.sum() + 1.0)
-        loc = np.where(constant & ~own, np.log(share / (1 - share)), 0.0)
+        loc = np.where(constant & ~own, links.predictor(link, share), 0.0)
         by_factor = {f.name: draft._effects(f, matrices, trials) for f in matrices.factors}
-        return cls(given, population, loc, by_factor)
+        return cls(given, population, loc, by_factor, link)
+
+    @property
+    def scale(self) -> float:
+        """Prior sd of a standard coefficient."""
+        return COEFFICIENT_SCALE * links.LOGIT_UNITS[self.link]
 
     def _effects(self, factor: Factor, matrices: Matrices, trials: Array) -> Standard:
         """Standard effects; a spread given by hand keeps them all in the data's units."""
@@ -105,7 +127,11 @@ class PriorsInForce:
     def of_factor(self, factor: Factor, kind: str) -> Any:
         """The prior of ``sigma`` or ``corr`` of a factor, in the coordinates of its effects."""
         named = self.given.get(f"{kind}_{factor.name}") or self.given.get(kind)
-        return named or DEFAULTS[kind]
+        return named or (self._spread if kind == "sigma" else DEFAULTS[kind])
+
+    @property
+    def _spread(self) -> HalfCauchy:
+        return HalfCauchy(DEFAULTS["sigma"].scale * links.LOGIT_UNITS[self.link])  # type: ignore[union-attr]
 
     def defaults(self, matrices: Matrices) -> Array:
         """By column: it has the default prior."""
@@ -120,7 +146,7 @@ class PriorsInForce:
         beta = _columns(params, matrices.terms, len(total))
         default = self.defaults(matrices)
         gamma = self.population.to_standard(beta)[:, default] - self.loc[default]
-        total += Normal(0.0, COEFFICIENT_SCALE).log_density(gamma).sum(axis=1)
+        total += Normal(0.0, self.scale).log_density(gamma).sum(axis=1)
         total += self.population.log_determinant
         for term in matrices.terms:
             if (prior := self.of_term(term, matrices)) is not None:
@@ -142,7 +168,7 @@ class PriorsInForce:
 
     def draw(self, matrices: Matrices, rng: np.random.Generator, draws: int) -> dict[str, Array]:
         """Draws of the reported parameters."""
-        gamma = self.loc + rng.normal(0.0, COEFFICIENT_SCALE, (draws, len(self.loc)))
+        gamma = self.loc + rng.normal(0.0, self.scale, (draws, len(self.loc)))
         for term in matrices.terms:
             if (prior := self.of_term(term, matrices)) is not None:
                 shape = (draws, term.columns.stop - term.columns.start)
@@ -189,7 +215,7 @@ class PriorsInForce:
         """Mean and sd of each default coefficient's prior, in the data's units."""
         default = self.defaults(matrices)
         back = self.population.inverse[:, default]
-        scale = COEFFICIENT_SCALE * np.sqrt(np.square(back).sum(axis=1))
+        scale = self.scale * np.sqrt(np.square(back).sum(axis=1))
         return back @ self.loc[default], scale
 
     def _table_of_groups(self, factor: Factor) -> dict[str, str]:

@@ -9,7 +9,6 @@ import numpy as np
 from scipy.special import gammaln
 
 from bayesmix.blocks.factors import Factor
-from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE
 from bayesmix.blocks.graph import STANDARD
 from bayesmix.priors import LKJ, Exponential, HalfCauchy, HalfNormal, Normal, Prior, StudentT
 from bayesmix.protocols import Array, Design
@@ -101,6 +100,8 @@ class Regression:
         What the rows add to the log density whatever the parameters.
     parametrization
         ``mixed``, ``centered`` or ``noncentered``.
+    link
+        ``logit``, ``probit`` or ``cloglog``.
     """
 
     terms: Shapes
@@ -114,6 +115,7 @@ class Regression:
     factors: tuple[Grouped, ...]
     constant: float
     parametrization: str
+    link: str = "logit"
 
     @property
     def starts(self) -> list[int]:
@@ -144,7 +146,7 @@ class Regression:
         return tuple(found)
 
     def predictor(self, beta: Array, effects: Sequence[Array]) -> Array:
-        """The logit of each row at coefficients (column,) and effects (effect, group) a factor."""
+        """Linear predictor by row, of coefficients (column,) and effects (effect, group)."""
         eta = self.offset + self.columns @ beta
         for factor, own in zip(self.factors, effects, strict=True):
             eta = eta + (own[:, factor.index].T * factor.effects).sum(axis=1)
@@ -180,6 +182,7 @@ def of(design: Design, parametrization: str) -> Regression | None:
         tuple(_grouped(f, design, to_raw, claimed, parametrization) for f in matrices.factors),
         _binomial_constant(successes, trials),
         parametrization,
+        priors.link,
     )
     return in_order(aggregated(found))
 
@@ -192,7 +195,7 @@ def _population(
     default = np.flatnonzero(priors.defaults(design.state.matrices))
     order = [int(column) for column in default]
     variables: list[tuple[str, tuple[int, ...]]] = []
-    kinds: list[Prior] = [Normal(priors.loc[j], COEFFICIENT_SCALE) for j in default]
+    kinds: list[Prior] = [Normal(priors.loc[j], priors.scale) for j in default]
     if len(default):
         variables.append(("standard coefficients", (len(default),)))
     for term, prior in zip(terms, own, strict=True):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bayesmix.blocks import fastmath
-from bayesmix.blocks.glm_groups import fast
+from bayesmix.blocks import fastmath, link_rows
+from bayesmix.blocks.glm_groups import fast, plain
 from bayesmix.protocols import Array
 
 EFFECTS, GROUPS, THETA, COLUMN, INDEX, LEVELS, MATRIX, CROSS, CENTRED, ONES, OUTPUT = range(11)
@@ -11,6 +11,9 @@ EFFECTS, GROUPS, THETA, COLUMN, INDEX, LEVELS, MATRIX, CROSS, CENTRED, ONES, OUT
 theta, its effects among the columns of Z, its groups in the index, its values among all effects,
 its information and cross; whether it is centred; whether its one effect is the constant; where its
 values are among the reported ones."""
+LINKS = {"logit": 0, "probit": 1, "cloglog": 2}
+"""How a compiled loop calls the links."""
+_PROBIT, _LOGIT = LINKS["probit"], LINKS["logit"]
 
 
 @fast
@@ -86,7 +89,7 @@ def collect_sorted(one: Array, effects: Array, starts: Array, groups: Array, fir
 
 
 @fast
-def logit(y: Array, trials: Array, m: int, eta: Array) -> float:
+def _logit(y: Array, trials: Array, m: int, eta: Array) -> float:
     """Log-likelihood of binomial rows; slopes by the logit replace it."""
     value = 0.0
     for i in range(m):
@@ -99,7 +102,7 @@ def logit(y: Array, trials: Array, m: int, eta: Array) -> float:
 
 
 @fast
-def curve(y: Array, trials: Array, m: int, eta: Array, weight: Array, turn: Array) -> None:
+def _logit_curve(y: Array, trials: Array, m: int, eta: Array, weight: Array, turn: Array) -> None:
     """Slopes of the log-likelihood by the logit replace it; its curvature, and that one's slope."""
     for i in range(m):
         small = fastmath.exp(-abs(eta[i]))
@@ -108,3 +111,20 @@ def curve(y: Array, trials: Array, m: int, eta: Array, weight: Array, turn: Arra
         weight[i] = trials[i] * p * q
         turn[i] = weight[i] * (q - p if eta[i] > 0 else p - q)
         eta[i] = y[i] - trials[i] * (p if eta[i] > 0 else q)
+
+
+@plain
+def outcomes(link: int, y: Array, trials: Array, m: int, eta: Array) -> float:
+    """Log-likelihood of binomial rows; slopes by the linear predictor replace it."""
+    if link == _LOGIT:
+        return _logit(y, trials, m, eta)
+    return link_rows.outcomes(link == _PROBIT, y, trials, m, eta)
+
+
+@plain
+def curve(link: int, y: Array, trials: Array, m: int, eta: Array, weight: Array, turn: Array):
+    """Slopes of the log-likelihood replace eta; its curvature, and that one's slope."""
+    if link == _LOGIT:
+        _logit_curve(y, trials, m, eta, weight, turn)
+    else:
+        link_rows.curve(link == _PROBIT, y, trials, m, eta, weight, turn)

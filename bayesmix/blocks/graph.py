@@ -38,6 +38,44 @@ from bayesmix.priors import LKJ, Prior, pairs
 
 PARAMETRIZATIONS = ("mixed", "centered", "noncentered")
 
+_LOG_2PI, _ROOT_HALF = 1.8378770664093453, 0.7071067811865476
+FAR, LARGEST = -30.0, 690.0
+"""A probit below which erfc nears the smallest numbers, and a cloglog beyond which exp leaves
+them: as in :mod:`bayesmix.blocks.links`."""
+
+
+def log_odds(link: str, eta: Any) -> Any:
+    """The log-odds of a success: what PyMC's binomial reads without a loss in either tail."""
+    import pytensor.tensor as pt
+
+    if link == "logit":
+        return eta
+    if link == "probit":
+        return _log_normal_cdf(eta) - _log_normal_cdf(-eta)
+    # every branch is kept among the numbers where it is not taken: zero times infinity is none
+    u: Any = pt.exp(pt.clip(eta, -np.inf, LARGEST))
+    rare: Any = pt.clip(u, 1e-300, 1.0)
+    often: Any = pt.clip(u, 0.5, np.inf)
+    log_p: Any = pt.switch(u < 1, eta + pt.log(-pt.expm1(-rare) / rare), pt.log1p(-pt.exp(-often)))
+    return log_p + u
+
+
+def _log_normal_cdf(x: Any) -> Any:
+    """log Phi(x): above zero, below it, and far below it by an asymptotic series."""
+    import pytensor.tensor as pt
+
+    right: Any = pt.clip(x, 0.0, -FAR)
+    left: Any = pt.clip(x, FAR, 0.0)
+    far: Any = pt.clip(x, -np.inf, FAR)
+    upper: Any = pt.erfc(right * _ROOT_HALF)
+    lower: Any = pt.erfc(-left * _ROOT_HALF)
+    above, below = pt.log1p(-0.5 * upper), pt.log(0.5 * lower)
+    w: Any = 1 / far**2
+    series = w * (-1 + w * (3 + w * (-15 + w * (105 + w * (-945 + w * 10395)))))
+    size: Any = pt.log(-far)
+    tail: Any = -0.5 * far**2 - size - 0.5 * _LOG_2PI + pt.log1p(series)
+    return pt.switch(x > 0, above, pt.switch(x > FAR, below, tail))
+
 
 def cholesky_of_correlation(partial: Sequence[Any], n: int, sqrt: Any) -> list[list[Any]]:
     """Rows of the Cholesky factor of a correlation matrix from its C-vine partial correlations.
@@ -263,9 +301,6 @@ def _mixed(
     density: Any = sum(-0.5 * v[j] ** 2 - pt.log(lower[j][j]) for j in range(n))
     pm.Potential(f"prior_{labels[0]}", (density - 0.5 * n * _LOG_2PI).sum())
     return [centre + _dot(row, v) for centre, row in zip(mean, factor, strict=True)]
-
-
-_LOG_2PI = 1.8378770664093453
 
 
 def _cholesky(square: list[list[Any]], sqrt: Any) -> list[list[Any]]:

@@ -1,4 +1,4 @@
-"""A logistic model with group effects: from a design to its data, and back to named numbers."""
+"""A binomial model with group effects: from a design to its data, and back to named numbers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def grouped_logit(design: Design, matrices: Matrices) -> GroupedLogit:
         Effects(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
         for f in matrices.factors
     ]
-    return GroupedLogit.of(arrays["X"], offset, arrays["successes"], arrays["trials"], effects)
+    counts = arrays["successes"], arrays["trials"]
+    return GroupedLogit.of(arrays["X"], offset, *counts, effects, design.state.priors.link)
 
 
 def population(

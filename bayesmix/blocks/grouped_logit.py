@@ -1,12 +1,14 @@
-"""Binomial outcomes of rows in groups: data of a likelihood, and derivatives by the logit."""
+"""Binomial outcomes of rows in groups: data of a likelihood, derivatives by the predictor."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
+from bayesmix.blocks import links
 from bayesmix.blocks.group_curvature import Effects
 from bayesmix.protocols import Array
 
@@ -23,7 +25,7 @@ class LogitCounts:
         softplus = np.maximum(logits, 0) + np.log1p(np.exp(-np.abs(logits)))
         return self.successes * logits - self.trials * softplus
 
-    def read(self, logits: Array) -> Reading:
+    def read(self, logits: Array) -> LogitReading:
         """Sum of the log probabilities, and their first two derivatives by row."""
         small = np.exp(-np.abs(logits))
         total = 1 + small
@@ -32,11 +34,35 @@ class LogitCounts:
         softplus = np.maximum(logits, 0) + np.log(total)
         value = self.successes @ logits - self.trials @ softplus
         score, weight = self.successes - self.trials * p, self.trials * (small * inverse * inverse)
-        return Reading(float(value), score, weight, p)
+        return LogitReading(float(value), score, weight, p)
+
+
+class Reading(Protocol):
+    """The outcomes at some linear predictors, summed and by row."""
+
+    @property
+    def value(self) -> float:
+        """The log probability."""
+        ...
+
+    @property
+    def score(self) -> Array:
+        """Its derivative by the linear predictor (obs,)."""
+        ...
+
+    @property
+    def weight(self) -> Array:
+        """Minus its second derivative, the observed information (obs,)."""
+        ...
+
+    @property
+    def slope(self) -> Array:
+        """Derivative of the information by the linear predictor (obs,)."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class LogitReading:
     """The outcomes at some logits: log probability; score, information and probability by row."""
 
     value: float
@@ -51,10 +77,41 @@ class Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedLogit:
-    r"""A logistic regression with group effects: data, and nothing fitted.
+class LinkedCounts:
+    """Binomial outcomes given the linear predictors of another link."""
 
-    .. math:: \mathrm{logit}\,p_i = x_i^\top\beta + o_i + \sum_f s_{if}^\top T_f z_{f,g_f(i)},
+    successes: Array
+    trials: Array
+    link: str
+
+    def log_prob(self, predictors: Array) -> Array:
+        """By row, without the binomial coefficient."""
+        log_p, log_q = links.log_probabilities(self.link, predictors)
+        return self.successes * log_p + (self.trials - self.successes) * log_q
+
+    def read(self, predictors: Array) -> LinkedReading:
+        """Sum of the log probabilities, and three derivatives by row."""
+        (a1, a2, a3), (b1, b2, b3) = links.slopes(self.link, predictors)
+        y, rest = self.successes, self.trials - self.successes
+        value = float(self.log_prob(predictors).sum())
+        return LinkedReading(value, y * a1 + rest * b1, -y * a2 - rest * b2, -y * a3 - rest * b3)
+
+
+@dataclass(frozen=True, eq=False)
+class LinkedReading:
+    """The outcomes at some linear predictors: log probability; three derivatives by row."""
+
+    value: float
+    score: Array
+    weight: Array
+    slope: Array
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedLogit:
+    r"""A binomial regression with group effects: data, and nothing fitted.
+
+    .. math:: \mathrm{link}(p_i) = x_i^\top\beta + o_i + \sum_f s_{if}^\top T_f z_{f,g_f(i)},
               \qquad z \sim \mathrm{N}(0, I).
 
     Parameters
@@ -69,6 +126,8 @@ class GroupedLogit:
         s and g of each factor. Factors of one grouping are independent of each other.
     constant
         What the log-likelihood holds besides: the logs of binomial coefficients.
+    link
+        ``"logit"``, ``"probit"`` or ``"cloglog"``.
     """
 
     common: Array
@@ -77,6 +136,13 @@ class GroupedLogit:
     trials: Array
     effects: tuple[Effects, ...]
     constant: float = 0.0
+    link: str = "logit"
+
+    @property
+    def outcome(self) -> LogitCounts | LinkedCounts:
+        """The outcomes, as a function of their linear predictors."""
+        counts = self.successes.astype(float), self.trials.astype(float)
+        return LogitCounts(*counts) if self.link == "logit" else LinkedCounts(*counts, self.link)
 
     @classmethod
     def of(
@@ -86,13 +152,14 @@ class GroupedLogit:
         successes: Array,
         trials: Array,
         effects: Sequence[Effects],
+        link: str = "logit",
     ) -> GroupedLogit:
         """With the logs of the binomial coefficients summed."""
         from scipy.special import gammaln
 
         failures = trials - successes
         terms = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(failures + 1)
-        return cls(common, offset, successes, trials, tuple(effects), float(terms.sum()))
+        return cls(common, offset, successes, trials, tuple(effects), float(terms.sum()), link)
 
 
 def aggregated(data: GroupedLogit) -> GroupedLogit:

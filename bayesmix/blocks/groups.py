@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaln
 
+from bayesmix.blocks import links
 from bayesmix.blocks.graph import cholesky_of_correlation
 from bayesmix.priors import LKJ, LOG_2PI, pairs
 from bayesmix.protocols import Array
@@ -73,9 +74,14 @@ def partial_correlations(corr: Array) -> Array:
 
 
 def gaussian_reading(
-    successes: Array, trials: Array, index: Array, n_groups: int, offset: Array | float
+    successes: Array,
+    trials: Array,
+    index: Array,
+    n_groups: int,
+    offset: Array | float,
+    link: str = "logit",
 ) -> tuple[Array, Array]:
-    """A binomial likelihood read as a Gaussian one about each row's logit, at a rough fit.
+    """A binomial likelihood read as a Gaussian one about each row's predictor, at a rough fit.
 
     The fit is each row's own share, drawn to that of its group by one trial's weight.
 
@@ -87,8 +93,19 @@ def gaussian_reading(
         np.bincount(index, trials, n_groups) + 1.0
     )
     p = (successes + rate[index]) / (trials + 1.0)
-    weight = trials * p * (1 - p)
-    return weight, weight * (np.log(p / (1 - p)) - offset) + successes - trials * p
+    return reading(successes, trials, p, offset, link)
+
+
+def reading(
+    successes: Array, trials: Array, p: Array, offset: Array | float, link: str
+) -> tuple[Array, Array]:
+    """Information of each row about its predictor at a share p, and that times working response."""
+    if link == "logit":
+        weight = trials * p * (1 - p)
+        return weight, weight * (np.log(p / (1 - p)) - offset) + successes - trials * p
+    eta, information, factor = links.working(link, p)
+    weight = trials * information
+    return weight, weight * (eta - offset) + (successes - trials * p) * factor
 
 
 def pivot(

@@ -1,4 +1,4 @@
-"""The marginal likelihood of a logistic model with group effects, in NumPy, with exact gradients.
+"""The marginal likelihood of a binomial model with group effects, in NumPy, with exact gradients.
 
 The reading in torch (:class:`bayesmix.blocks.nets.MixedModel`) states the same equation and is what
 tests hold this one to; here the curvature is factorised by blocks and the derivatives of the mode
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bayesmix.blocks.group_curvature import Effects, Factorised, GroupCurvature
-from bayesmix.blocks.grouped_logit import GroupedLogit, LogitCounts, Reading, aggregated
+from bayesmix.blocks.grouped_logit import GroupedLogit, Reading, aggregated
 from bayesmix.errors import NotConverged
 from bayesmix.protocols import Array
 
@@ -67,7 +67,7 @@ class Marginal:
     def __init__(self, data: GroupedLogit, *, merge: bool = True) -> None:
         data = aggregated(data) if merge else data
         self.data = data
-        self.outcome = LogitCounts(data.successes.astype(float), data.trials.astype(float))
+        self.outcome = data.outcome
         self.constant = data.constant
         self.n_common = data.common.shape[1]
         self._merge(data.effects)

@@ -30,6 +30,9 @@ _ROUGH = 1e-2
 _JOINT_STEPS, _JOINT_DECREMENT = 30, 1e-3
 """Newton steps to a start, and the gain in nats that is worth no further one."""
 
+_LEAST_SHARE = 1e-4
+"""Share of a Newton step below which it is taken, whatever it does."""
+
 _DIFFERENCE = 1e-3
 """Step of differences of an exact gradient, in standard errors or in logits."""
 
@@ -270,10 +273,27 @@ def _joint_mode(objective: Marginal, point: Array) -> Array:
     for _ in range(_JOINT_STEPS):
         slope, information = objective.profiled(point)
         step = np.linalg.lstsq(information, slope, rcond=None)[0]
-        point[: objective.n_common] += step
+        size = 1.0 if objective.data.link == "logit" else _bearable(objective, point, step)
+        point[: objective.n_common] += size * step
         if step @ slope < _JOINT_DECREMENT:
             break
     return point
+
+
+def _bearable(objective: Marginal, point: Array, step: Array) -> float:
+    """The share of a Newton step that does not lower the joint density.
+
+    Behind a logit's step the density falls in a straight line and the next step returns; behind a
+    cloglog's it falls like an exponential, from which Newton's method comes back one by one.
+    """
+    least, size = objective.at(point).joint, 1.0
+    while size > _LEAST_SHARE:
+        trial = point.copy()
+        trial[: objective.n_common] += size * step
+        if objective.at(trial).joint >= least:
+            break
+        size /= 2
+    return size
 
 
 def _information(objective: Marginal, point: Array) -> Array:

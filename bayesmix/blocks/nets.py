@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bayesmix.blocks.nets_links import BinomialLinked
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.protocols import Array
 
@@ -67,6 +68,9 @@ class BinomialLogit:
         return self.trials * p * (1 - p)
 
 
+Outcomes = BinomialLogit | BinomialLinked
+
+
 class GroupEffect(nn.Module):
     r"""Effects of one grouping factor, :math:`u_g = T z_g`, :math:`z_g \sim N(0, I)`.
 
@@ -118,7 +122,7 @@ class MixedModel(Likelihood):
     """
 
     def __init__(
-        self, common: Array, offset: Array, outcome: BinomialLogit, effects: Sequence[GroupEffect]
+        self, common: Array, offset: Array, outcome: Outcomes, effects: Sequence[GroupEffect]
     ) -> None:
         super().__init__()
         self.common, self.offset = torch.as_tensor(common), torch.as_tensor(offset)

@@ -7,13 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from bayesmix import schema
 from bayesmix.blocks import formula as formulas
-from bayesmix.blocks import glm_design, graph, grouped_fit, groups
-from bayesmix.blocks.densities import binomial_logit
-from bayesmix.blocks.glm_priors import COEFFICIENT_SCALE, DEFAULTS, PriorsInForce
+from bayesmix.blocks import glm_design, graph, grouped_fit, groups, links
+from bayesmix.blocks.densities import binomial
+from bayesmix.blocks.glm_priors import DEFAULTS, PriorsInForce
 from bayesmix.blocks.response import Outcome, new_trials, read_outcome
 from bayesmix.errors import FormulaError, SpecError, listed
 from bayesmix.kernels import HasStandardKernel, Kernel
@@ -37,7 +36,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
 
     .. math::
         y_i \sim \mathrm{Binomial}(n_i, p_i), \quad
-        \mathrm{logit}\, p_i = x_i^\top \beta + \sum_f z_{if}^\top u_{f, g_f(i)}, \quad
+        \mathrm{link}(p_i) = x_i^\top \beta + \sum_f z_{if}^\top u_{f, g_f(i)}, \quad
         u_{fg} \sim \mathrm{N}(0, D_\sigma R D_\sigma), \quad R \sim \mathrm{LKJ}(\eta).
 
     Parameters
@@ -53,7 +52,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
         By name of the term (``sex``, ``sigma_edu``, ``corr_edu``) or of the kind: ``Intercept``,
         ``slope``, ``sigma``, ``corr``; a prior given so is on the parameter as it is reported, in
         the data's units. What is not given has a default that knows no units: the intercept at the
-        predictors' means is Normal(logit of the overall share, 2.5), a slope is Normal(0, 2.5) for
+        predictors' means is Normal(link of the overall share, 2.5), a slope is Normal(0, 2.5) for
         one standard deviation of what its column adds to those before it, spreads are
         HalfCauchy(2) and correlations LKJ(2) of effects standardised likewise
         (:mod:`bayesmix.blocks.glm_priors`); ``Fit.summary`` prints the numbers in force.
@@ -61,6 +60,13 @@ class BinomialGLM(HasStandardKernel, HasGroups):
     parametrization
         ``"mixed"`` (default), ``"centered"`` or ``"noncentered"``: one posterior, three geometries
         (:mod:`bayesmix.blocks.graph`).
+    link
+        ``"logit"`` (default), ``"probit"``, :math:`\Phi^{-1}(p)`, or ``"cloglog"``,
+        :math:`\log(-\log(1 - p))`: the probability that something with a hazard
+        :math:`e^\eta` has happened. Coefficients are on the link's scale, and so are
+        priors given by hand; default scales are those of logits times 0.627 for probits
+        (dlogis(0) / dnorm(0)), the same for ``cloglog``. Whatever the link, ``curves`` has
+        ``probability`` and the linear predictor under the link's own name.
 
     Raises
     ------
@@ -82,11 +88,13 @@ class BinomialGLM(HasStandardKernel, HasGroups):
     formula: str
     priors: Any = ()
     parametrization: str = "mixed"
+    link: str = "logit"
     default_method: ClassVar[str] = "nuts"
 
     def __post_init__(self) -> None:
         formulas.split(self.formula)
         check_choice("BinomialGLM", "parametrization", self.parametrization, graph.PARAMETRIZATIONS)
+        check_choice("BinomialGLM", "link", self.link, links.LINKS)
         given = pairs_of(self.priors)
         for name, prior in given.items():
             check_effect_prior(name, prior)
@@ -110,7 +118,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
         self._check_priors(matrices)
         counts = outcome.values(table)
         priors = PriorsInForce.of(
-            dict(self.priors), matrices, counts["successes"], counts["trials"]
+            dict(self.priors), matrices, counts["successes"], counts["trials"], self.link
         )
         design = self._assemble(_State(outcome, matrices, priors), counts, columns)
         return glm_design.with_pivots(glm_design.with_standard(design))
@@ -175,7 +183,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
             )
 
     def linear_predictor(self, params: Params, design: Design) -> Array:
-        """The logit of the success probability, shape (sample, obs)."""
+        """The link of the success probability, shape (sample, obs)."""
         matrices: formulas.Matrices = design.state.matrices
         first = next(iter(params.values()))
         eta = np.zeros((len(first), design.n_obs)) + design.arrays.get("offset", 0.0)
@@ -193,12 +201,12 @@ class BinomialGLM(HasStandardKernel, HasGroups):
     def log_density(self, params: Params, data: Any) -> Array:
         design = self.design(data)
         eta = self.linear_predictor(params, design)
-        return binomial_logit(design.arrays["successes"], design.arrays["trials"], eta)
+        return binomial(design.arrays["successes"], design.arrays["trials"], eta, self.link)
 
     def curves(self, params: Params, data: Any) -> dict[str, Array]:
-        """``probability`` of a success and its ``logit``, each (sample, obs)."""
+        """``probability`` of a success and, under its own name, its link: each (sample, obs)."""
         eta = self.linear_predictor(params, self.design(data))
-        return {"probability": expit(eta), "logit": eta}
+        return {"probability": links.probability(self.link, eta), self.link: eta}
 
     def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
         design = self.design(data)
@@ -259,7 +267,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
             for factor in matrices.factors:
                 eta = eta + self._group(factor, design, beta, columns, claimed, data_of)
             counts = {"n": data_of["trials"], "observed": data_of["successes"]}
-            pm.Binomial(design.target, logit_p=eta, **counts)
+            pm.Binomial(design.target, logit_p=graph.log_odds(self.link, eta), **counts)
         return model
 
     def notes(self, design: Design) -> list[str]:
@@ -308,11 +316,14 @@ class BinomialGLM(HasStandardKernel, HasGroups):
         return nets.MixedModel(found.common, found.offset, outcome, effects)
 
     def outcome_torch(self, data: Any) -> Any:
-        """The outcome in torch: maps logits to a ``torch.distributions.Binomial``."""
+        """The outcome in torch: maps predictors to a ``torch.distributions.Binomial``."""
         from bayesmix.blocks import nets
 
         arrays = self.design(data).arrays
-        return nets.BinomialLogit.of(arrays["successes"], arrays["trials"])
+        counts = arrays["successes"], arrays["trials"]
+        if self.link != "logit":
+            return nets.BinomialLinked.of(*counts, self.link)
+        return nets.BinomialLogit.of(*counts)
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         return grouped_fit.from_torch(self.design(data).state.matrices, module)
@@ -332,7 +343,7 @@ class BinomialGLM(HasStandardKernel, HasGroups):
             {term.name: (term.columns, term.scalar) for term in matrices.terms},
             given,
             default,
-            scale=COEFFICIENT_SCALE,
+            scale=priors.scale,
             loc=data_of["prior_loc"],
             to_raw=data_of["to_raw"],
         )

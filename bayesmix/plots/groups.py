@@ -211,7 +211,7 @@ def effect_by_group(
     values: tuple[Any, Any] | None = None,
     labels: rows.Labels | None = None,
 ) -> Figure:
-    r"""The effect of a predictor in each group, on the log-odds and on the probability.
+    r"""The effect of a predictor in each group, on the link (log-odds) and on the probability.
 
     One effect on the log-odds makes different differences of probability, largest where the
     probability is near one half: the two panels can tell opposite stories. Each value is the mean,
@@ -263,10 +263,11 @@ def effect_by_group(
     present = np.sort(kept)
     member = np.eye(len(levels))[index][:, present] * cells.trials[:, None]
     ticks = [rows.printed(factor, levels[g], names) for g in present]
-    figure, axes = _effect_panels(ticks, factor, contrast(effect, low, high, names))
+    what = contrast(effect, low, high, names)
+    figure, axes = _effect_panels(ticks, factor, what, link_of(fit))
     inside = _differences(cells, params, effect, low, high)
     outside = _differences(cells, population, effect, low, high)
-    for panel, curve in zip(axes, ("logit", "probability"), strict=True):
+    for panel, curve in zip(axes, inside, strict=True):
         by_group = inside[curve] @ (member / member.sum(axis=0))
         overall = outside[curve] @ (cells.trials / cells.trials.sum())
         _effects(panel, by_group, overall)
@@ -280,15 +281,22 @@ def _differences(
     """By curve, the prediction of each cell at the high minus that at the low value."""
     above = cells.curves(params, changed={effect: high})
     below = cells.curves(params, changed={effect: low})
-    return {name: above[name] - below[name] for name in ("logit", "probability")}
+    names = (link_of(cells.fit), "probability")
+    return {name: above[name] - below[name] for name in names}
 
 
-def _effect_panels(ticks: list[str], factor: str, what: str) -> tuple[Figure, Array]:
+def link_of(fit: Any) -> str:
+    """The link whose curve the model has beside the probability."""
+    return getattr(fit.model, "link", "logit")
+
+
+def _effect_panels(ticks: list[str], factor: str, what: str, link: str) -> tuple[Figure, Array]:
     height = max(2.4, 0.3 * len(ticks) + 1.1)
     figure, grid = style.panels(1, 2, height=height, sharey=True)
     left, right = grid[0]
     style.named_rows(left, ticks)
-    left.set(xlabel=f"difference of log-odds,\n{what}", ylabel=factor)
+    scale = "log-odds" if link == "logit" else link
+    left.set(xlabel=f"difference of {scale},\n{what}", ylabel=factor)
     right.set_xlabel(f"difference of probability,\n{what}")
     handles = [
         style.key("group: mean, 50 % and 90 % interval", color=style.colour(0), marker="o", ms=5),

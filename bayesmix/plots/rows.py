@@ -193,7 +193,7 @@ class Cells:
     def curves(
         self, params: Params, *, changed: Mapping[str, Any] | None = None
     ) -> dict[str, Array]:
-        """``probability`` and ``logit`` by (sample, cell), with columns set to one value each."""
+        """``probability`` and its link by (sample, cell), with columns set to one value each."""
         table = self.table.copy()
         for column, value in (changed or {}).items():
             table[column] = _constant(self.table[column], value)

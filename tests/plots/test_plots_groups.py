@@ -10,6 +10,7 @@ import pytest
 from drawn import bars, legend_texts, marked, sampled, ticks, title
 from small_fits import from_prior
 
+from bayesmix import datasets
 from bayesmix.errors import MissingCapability, SpecError, UnknownName
 from bayesmix.plots import effect_by_group, posterior_validation, rows, shrinkage, style
 from bayesmix.result import Fit
@@ -304,6 +305,16 @@ def test_effect_names_its_contrast(slopes: Fit) -> None:
     plain = effect_by_group(slopes, effect="sex").axes[0]
     assert named.get_xlabel() == "difference of probability,\nmale \N{MINUS SIGN} female"
     assert plain.get_xlabel() == "difference of log-odds,\nsex 1 \N{MINUS SIGN} sex 0"
+
+
+def test_effect_on_the_scale_of_another_link() -> None:
+    """Of probits the left panel shows differences of probits, and says so."""
+    fit = from_prior("p(high, total) ~ sex + (sex | edu)", datasets.census(), link="probit")
+    left = effect_by_group(fit, effect="sex", group="edu").axes[0]
+    assert left.get_xlabel() == "difference of probit,\nsex 1 \N{MINUS SIGN} sex 0"
+    points = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o"]
+    slope = _draws(fit, "sex")[:, None] + _draws(fit, "sex|edu")
+    np.testing.assert_allclose(points, slope.mean(axis=0))
 
 
 def test_effect_of_a_number_between_two_values() -> None:
