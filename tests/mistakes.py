@@ -43,7 +43,8 @@ def fit(formula: Any = FORMULA, data: Any = None, **options: Any) -> Call:
     """A fit, written to the folder if it should succeed."""
     data = TABLE if data is None else data
     options = {"method": "mle", "seed": 1, "progress": False, **options}
-    spec = {key: options.pop(key) for key in ("priors", "parametrization") if key in options}
+    fields = ("priors", "parametrization", "link", "weights")
+    spec = {key: options.pop(key) for key in fields if key in options}
     return lambda folder: bm.fit(bm.BinomialGLM(formula, **spec), data, cache=folder, **options)
 
 

@@ -34,14 +34,14 @@ from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks.links import LARGEST
 from bayesmix.priors import LKJ, Prior, pairs
 
 PARAMETRIZATIONS = ("mixed", "centered", "noncentered")
 
 _LOG_2PI, _ROOT_HALF = 1.8378770664093453, 0.7071067811865476
-FAR, LARGEST = -30.0, 690.0
-"""A probit below which erfc nears the smallest numbers, and a cloglog beyond which exp leaves
-them: as in :mod:`bayesmix.blocks.links`."""
+FAR = -30.0
+"""A probit below which erfc nears the smallest numbers, and a series takes over."""
 
 
 def log_odds(link: str, eta: Any) -> Any:
@@ -56,8 +56,9 @@ def log_odds(link: str, eta: Any) -> Any:
     u: Any = pt.exp(pt.clip(eta, -np.inf, LARGEST))
     rare: Any = pt.clip(u, 1e-300, 1.0)
     often: Any = pt.clip(u, 0.5, np.inf)
-    log_p: Any = pt.switch(u < 1, eta + pt.log(-pt.expm1(-rare) / rare), pt.log1p(-pt.exp(-often)))
-    return log_p + u
+    few: Any = pt.expm1(-rare)
+    rest: Any = pt.exp(-often)
+    return pt.switch(u < 1, eta + pt.log(-few / rare), pt.log1p(-rest)) + u
 
 
 def _log_normal_cdf(x: Any) -> Any:
