@@ -14,7 +14,7 @@ import pandas as pd
 from bayesmix import elpd, schema, selection
 from bayesmix.calls import named
 from bayesmix.diagnostics import engine_of
-from bayesmix.errors import DataError, NoDraws, SpecError, brief, listed
+from bayesmix.errors import DataError, MissingCapability, NoDraws, SpecError, brief, listed
 from bayesmix.progress import reporter
 from bayesmix.protocols import Array, Report
 from bayesmix.ranking import Ranking
@@ -255,6 +255,12 @@ def _checked(fits: Any, *, draws: bool) -> dict[str, Fit]:
                 "compare points by criterion='kfold', which fits predict best, or criterion='bic', "
                 "of maximum likelihood; or fit again with method='nuts'"
             )
+        if draws and fit.design.case_weight is not None:
+            raise MissingCapability(
+                f"compare by 'loo' or 'waic' leaves out one case at a time, and a row of {name!r} "
+                "stands for as many as its weight says: use criterion='kfold', or 'bic' of "
+                "maximum likelihood, or repeat the rows"
+            )
     named = {str(name): fit for name, fit in fits.items()}
     first, reference = next(iter(named.items()))
     expected = reference.tree["observed_data"].to_dataset()
@@ -264,7 +270,19 @@ def _checked(fits: Any, *, draws: bool) -> dict[str, Fit]:
                 f"{name!r} and {first!r} are fits of different outcomes ({_outcome(fit)} against "
                 f"{_outcome(reference)}); only models of the same rows of the same target compare"
             )
+        if not _same_weights(fit, reference):
+            raise DataError(
+                f"{name!r} and {first!r} count the rows differently: fits compare that have the "
+                "same weights"
+            )
     return named
+
+
+def _same_weights(one: Fit, other: Fit) -> bool:
+    mine, theirs = one.design.case_weight, other.design.case_weight
+    if mine is None or theirs is None:
+        return mine is theirs
+    return np.array_equal(mine, theirs)
 
 
 def _outcome(fit: Fit) -> str:

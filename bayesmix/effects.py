@@ -260,6 +260,7 @@ def _by_group(
 ) -> Array:
     """Average prediction (sample, group); a row of counts weighs as its trials would alone."""
     people = np.asarray(design.arrays.get("trials", np.ones(design.n_obs)), dtype=float)
+    people = people if design.case_weight is None else people * design.case_weight
     total = 0.0
     for first, part in chunks(design, n_samples(params)):
         values = _predicted(fit, params, part, of)

@@ -24,6 +24,10 @@ DATA = "data "
 """Prefix that keeps a ``pm.Data`` apart from a user's column of the same name."""
 
 
+CASE_WEIGHT = "case_weight"
+"""The array of a design that says how many cases each row stands for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Design:
     """Data as one model sees it: the numbers in its equation, named and labelled.
@@ -73,6 +77,16 @@ class Design:
     def n_obs(self) -> int:
         """Number of rows."""
         return len(self.columns)
+
+    @property
+    def case_weight(self) -> Array | None:
+        """How many cases each row stands for (obs,); None where each is one."""
+        return self.arrays.get(CASE_WEIGHT)
+
+    @property
+    def n_cases(self) -> float:
+        """Number of rows, or the sum of their case weights."""
+        return self.n_obs if self.case_weight is None else float(self.case_weight.sum())
 
 
 class Model(Named, ABC):

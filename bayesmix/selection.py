@@ -40,7 +40,8 @@ def kfold(name: str, fit: Fit, count: int, report: Report) -> Scored:
     r"""Log density of each row under a fit to the folds that it is not in.
 
     Every fold is fitted again with the fit's own method and seed, so that point fits and draws are
-    scored alike: by :math:`\log p(y_i \mid y_{-\mathrm{fold}(i)})`.
+    scored alike: by :math:`\log p(y_i \mid y_{-\mathrm{fold}(i)})`, times the row's case weight:
+    all of its cases are in one fold, and each is scored.
 
     Raises
     ------
@@ -49,13 +50,15 @@ def kfold(name: str, fit: Fit, count: int, report: Report) -> Scored:
     """
     data, fold = fit.data, folds_of(fit.design.n_obs, count)
     values = np.empty(len(fold))
+    weight = fit.design.case_weight
+    times = np.ones(len(fold)) if weight is None else weight
     for i in range(count):
         report(f"{count}-fold {name}", i / count)
         rest = data[fold != i].reset_index(drop=True)
         held = data[fold == i].reset_index(drop=True)
         try:
             again = workflow.fit(fit.model, rest, method=fit.method, seed=fit.seed, progress=False)
-            values[fold == i] = again.log_density(held).to_numpy()
+            values[fold == i] = again.log_density(held).to_numpy() * times[fold == i]
         except BayesmixError as error:
             raise DataError(f"{name!r} cannot be fitted without fold {i}: {error}") from error
     rows = pd.DataFrame({"elpd": values, "p_eff": np.nan, "mcse": np.nan, "how": f"{count}-fold"})
@@ -181,7 +184,7 @@ def information(name: str, fit: Fit, criterion: str) -> dict[str, float]:
     """
     _require_maximum(name, fit, criterion)
     free, value = int(fit.tree.attrs["n_parameters"]), log_likelihood(fit)
-    found = -2 * value + free * math.log(fit.design.n_obs)
+    found = -2 * value + free * math.log(fit.design.n_cases)
     parts = {"n_parameters": free, "log_likelihood": value}
     if criterion == "bic":
         return {"bic": found, **parts}

@@ -64,6 +64,8 @@ def information(fit: Fit) -> pd.Series:
 
     .. math:: \mathrm{AIC} = 2k - 2\log L, \qquad \mathrm{BIC} = k\log n - 2\log L.
 
+    Rows count as often as their case weights say.
+
     With group effects, L is the marginal likelihood and k counts the population's parameters.
 
     Raises
@@ -78,7 +80,7 @@ def information(fit: Fit) -> pd.Series:
             f"{fit.method.name!r}; bm.compare() says which of several fits predicts best"
         )
     value = float(fit.tree["fit_stats"]["log_likelihood"].to_numpy()[-1])
-    k, n = int(attrs["n_parameters"]), fit.design.n_obs
+    k, n = int(attrs["n_parameters"]), fit.design.n_cases
     entries = {"log_likelihood": value, "df": k, "n_obs": n}
     entries |= {"AIC": 2 * k - 2 * value, "BIC": k * math.log(n) - 2 * value}
     return pd.Series(entries, name="information")

@@ -240,6 +240,18 @@ row(
     fit(parametrization="centred"),
 )
 row(
+    "values for weights",
+    SpecError,
+    "weights must be the name of a column or None, got .*; put the values into a column",
+    fit(weights=(1.0, 2.0)),
+)
+row(
+    "a column of weights that is not there",
+    DataError,
+    "'people'",
+    fit(weights="people"),
+)
+row(
     "unknown link",
     SpecError,
     "link='cauchit' is not known: Allowed: 'logit', 'probit', 'cloglog'",

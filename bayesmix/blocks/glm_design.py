@@ -41,7 +41,9 @@ def _with_pivot(factor: Factor, design: Design) -> Design:
     index, n_groups = arrays[f"index_{factor.name}"], len(factor.levels)
     counts, offset = (arrays["successes"], arrays["trials"]), arrays.get("offset", 0.0)
     link = design.state.priors.link
-    weight, score = groups.gaussian_reading(*counts, index, n_groups, offset, link)
+    weight, score = groups.gaussian_reading(
+        *counts, index, n_groups, offset, link, design.case_weight
+    )
     free = matrices.common[:, matrices.free_columns]
     effects = arrays.get(f"standard_{factor.name}", matrices.effects[factor.name])
     parts = groups.pivot(effects, free, index, n_groups, weight, score)

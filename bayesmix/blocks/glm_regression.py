@@ -169,6 +169,10 @@ def of(design: Design, parametrization: str) -> Regression | None:
     to_raw = arrays.get("to_raw", np.eye(len(order)))[:, order]
     claimed: set[str] = set()
     successes, trials = (np.asarray(arrays[name], dtype=float) for name in ("successes", "trials"))
+    weight = design.case_weight
+    constant = _binomial_constant(successes, trials, weight)
+    if weight is not None:
+        successes, trials = weight * successes, weight * trials
     terms = tuple((t.name, () if t.scalar else (len(t.levels),)) for t in matrices.terms)
     found = Regression(
         terms,
@@ -180,7 +184,7 @@ def of(design: Design, parametrization: str) -> Regression | None:
         kinds,
         to_raw,
         tuple(_grouped(f, design, to_raw, claimed, parametrization) for f in matrices.factors),
-        _binomial_constant(successes, trials),
+        constant,
         parametrization,
         priors.link,
     )
@@ -280,7 +284,8 @@ def _taken(regression: Regression, rows: Array) -> Regression:
     )
 
 
-def _binomial_constant(successes: Array, trials: Array) -> float:
+def _binomial_constant(successes: Array, trials: Array, weight: Array | None) -> float:
     """The sum of the log binomial coefficients."""
     rest = trials - successes
-    return float((gammaln(trials + 1) - gammaln(successes + 1) - gammaln(rest + 1)).sum())
+    terms = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(rest + 1)
+    return float(terms.sum() if weight is None else weight @ terms)

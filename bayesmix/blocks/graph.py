@@ -61,6 +61,17 @@ def log_odds(link: str, eta: Any) -> Any:
     return pt.switch(u < 1, eta + pt.log(-few / rare), pt.log1p(-rest)) + u
 
 
+def binomial(name: str, log_odds: Any, *, n: Any, observed: Any, case_weight: Any) -> None:
+    """The outcome: a binomial variable, or its log probability times the weights of the rows."""
+    import pymc as pm
+
+    if case_weight is None:
+        pm.Binomial(name, n=n, logit_p=log_odds, observed=observed)
+        return
+    one = pm.Binomial.dist(n=n, logit_p=log_odds)
+    pm.Potential(f"weighted {name}", (case_weight * pm.logp(one, observed)).sum())
+
+
 def _log_normal_cdf(x: Any) -> Any:
     """log Phi(x): above zero, below it, and far below it by an asymptotic series."""
     import pytensor.tensor as pt

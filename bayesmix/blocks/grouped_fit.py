@@ -23,14 +23,16 @@ def grouped_logit(design: Design, matrices: Matrices) -> GroupedLogit:
         Some columns are combinations of others, or separate the outcomes perfectly.
     """
     arrays = design.arrays
-    require_maximum(arrays["X"], design.coords["common"], arrays["successes"], arrays["trials"])
+    counts, weight = (arrays["successes"], arrays["trials"]), design.case_weight
+    there = slice(None) if weight is None else weight > 0
+    require_maximum(arrays["X"][there], design.coords["common"], *(part[there] for part in counts))
     offset = np.zeros(design.n_obs) + arrays.get("offset", 0.0)
     effects = [
         Effects(arrays[f"Z_{f.name}"], arrays[f"index_{f.name}"], len(f.levels))
         for f in matrices.factors
     ]
-    counts = arrays["successes"], arrays["trials"]
-    return GroupedLogit.of(arrays["X"], offset, *counts, effects, design.state.priors.link)
+    link = design.state.priors.link
+    return GroupedLogit.of(arrays["X"], offset, *counts, effects, link, weight)
 
 
 def population(
@@ -71,7 +73,9 @@ def from_torch(matrices: Matrices, module: Any) -> tuple[dict[str, Array], dict[
 
 def notes(design: Design, matrices: Matrices) -> list[str]:
     """What group effects cannot tell, whatever the method."""
-    trials = design.arrays.get("trials")
+    trials, weight = design.arrays.get("trials"), design.case_weight
+    if trials is not None and weight is not None:
+        trials = trials * weight
     found: list[str] = []
     for factor in matrices.factors:
         index = design.arrays[f"index_{factor.name}"]

@@ -153,12 +153,15 @@ class GroupedLogit:
         trials: Array,
         effects: Sequence[Effects],
         link: str = "logit",
+        weight: Array | None = None,
     ) -> GroupedLogit:
-        """With the logs of the binomial coefficients summed."""
+        """With the logs of the binomial coefficients summed, each row counted ``weight`` times."""
         from scipy.special import gammaln
 
         failures = trials - successes
         terms = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(failures + 1)
+        if weight is not None:
+            successes, trials, terms = weight * successes, weight * trials, weight * terms
         return cls(common, offset, successes, trials, tuple(effects), float(terms.sum()), link)
 
 

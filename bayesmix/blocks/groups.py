@@ -80,6 +80,7 @@ def gaussian_reading(
     n_groups: int,
     offset: Array | float,
     link: str = "logit",
+    case_weight: Array | None = None,
 ) -> tuple[Array, Array]:
     """A binomial likelihood read as a Gaussian one about each row's predictor, at a rough fit.
 
@@ -89,11 +90,13 @@ def gaussian_reading(
     -------
     weight (obs,), the information of each row, and score (obs,), weight times working response.
     """
-    rate = (np.bincount(index, successes, n_groups) + 0.5) / (
-        np.bincount(index, trials, n_groups) + 1.0
+    times = 1 if case_weight is None else case_weight
+    rate = (np.bincount(index, times * successes, n_groups) + 0.5) / (
+        np.bincount(index, times * trials, n_groups) + 1.0
     )
     p = (successes + rate[index]) / (trials + 1.0)
-    return reading(successes, trials, p, offset, link)
+    weight, score = reading(successes, trials, p, offset, link)
+    return times * weight, times * score
 
 
 def reading(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bayesmix.blocks.nets_links import BinomialLinked
+from bayesmix.blocks.nets_links import BinomialLinked, Repeated
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.protocols import Array
 
@@ -68,7 +68,7 @@ class BinomialLogit:
         return self.trials * p * (1 - p)
 
 
-Outcomes = BinomialLogit | BinomialLinked
+Outcomes = BinomialLogit | BinomialLinked | Repeated
 
 
 class GroupEffect(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -54,6 +55,35 @@ class BinomialLinked:
         """Minus the second derivative: the observed information, not the expected one."""
         (_, up), (_, down) = _slopes(self.link, predictors)
         return self.successes * up + (self.trials - self.successes) * down
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Outcomes of which each row counts as many cases as its weight says."""
+
+    outcome: Any
+    weight: Tensor
+
+    @property
+    def successes(self) -> Tensor:
+        """Of one case."""
+        return self.outcome.successes
+
+    def distribution(self, predictors: Tensor) -> torch.distributions.Binomial:
+        """Of one case of each row."""
+        return self.outcome.distribution(predictors)
+
+    def log_prob(self, predictors: Tensor) -> Tensor:
+        """Log probability of all cases of each row."""
+        return self.weight * self.outcome.log_prob(predictors)
+
+    def score(self, predictors: Tensor) -> Tensor:
+        """First derivative of the log probability."""
+        return self.weight * self.outcome.score(predictors)
+
+    def information(self, predictors: Tensor) -> Tensor:
+        """Minus the second derivative."""
+        return self.weight * self.outcome.information(predictors)
 
 
 def log_probabilities(link: str, eta: Tensor) -> tuple[Tensor, Tensor]:

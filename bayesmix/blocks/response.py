@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import schema
-from bayesmix.errors import DataError, FormulaError, listed
-from bayesmix.protocols import Array
+from bayesmix.errors import DataError, FormulaError, SpecError, listed
+from bayesmix.protocols import CASE_WEIGHT, Array
 
 _NAME = r"(`[^`]+`|[^\W\d][\w.]*)"
 _COUNTS = re.compile(rf"(?:p|prop|proportion)\(\s*{_NAME}\s*,\s*({_NAME}|\d+)\s*\)")
@@ -214,6 +214,34 @@ def measured(column: pd.Series) -> Array:
             "numbers: use BinomialGLM, or MixtureOfExperts with expert='binomial'"
         )
     return values.astype(float)
+
+
+def case_weights(name: str | None, outcome: Outcome, data: pd.DataFrame) -> dict[str, Array]:
+    """How many cases each row stands for, checked; nothing where no column says it.
+
+    Raises
+    ------
+    SpecError
+        The column is one of the outcome's.
+    DataError
+        The column is missing, not of numbers, negative or infinite.
+    """
+    if name is None:
+        return {}
+    if name in (outcome.target, outcome.trials):
+        raise SpecError(
+            f"weights={name!r} is a column of the outcome: trials are told by the formula, as "
+            "p(successes, trials), and weights say how often a row counts"
+        )
+    column = schema.columns(data, [name])[name]
+    found = measured(column)
+    bad = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    if bad.size:
+        raise DataError(
+            f"weights={name!r}: a row cannot count {found[bad[0]]!s} times (row {bad[0]}, "
+            f"{bad.size} row(s) in all); weights are finite and at least 0"
+        )
+    return {CASE_WEIGHT: found}
 
 
 def _numbers(column: pd.Series) -> Array:

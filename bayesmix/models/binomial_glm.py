@@ -13,11 +13,11 @@ from bayesmix.blocks import formula as formulas
 from bayesmix.blocks import glm_design, graph, grouped_fit, groups, links
 from bayesmix.blocks.densities import binomial
 from bayesmix.blocks.glm_priors import DEFAULTS, PriorsInForce
-from bayesmix.blocks.response import Outcome, new_trials, read_outcome
-from bayesmix.errors import FormulaError, SpecError, listed
+from bayesmix.blocks.response import Outcome, case_weights, new_trials, read_outcome
+from bayesmix.errors import DataError, FormulaError, SpecError, brief, listed
 from bayesmix.kernels import HasStandardKernel, Kernel
 from bayesmix.priors import check_effect_prior, pairs_of
-from bayesmix.protocols import DATA, Array, Design, HasGroups, Params
+from bayesmix.protocols import CASE_WEIGHT, DATA, Array, Design, HasGroups, Params
 from bayesmix.specs import check_choice
 
 
@@ -68,6 +68,13 @@ class BinomialGLM(HasStandardKernel, HasGroups):
         (dlogis(0) / dnorm(0)), the same for ``cloglog``. Whatever the link, ``curves`` has
         ``probability`` and the linear predictor under the link's own name.
 
+    weights
+        Column of case weights: the log-likelihood of a row is multiplied by its weight. A whole
+        number w is that row repeated w times, exactly: in estimates, errors, draws, default
+        priors, BIC; 0 leaves a row out of all that. They are not sampling weights: errors are
+        those of as many independent cases, not those of a survey's design. ``log_density``,
+        ``predict`` and ``sample`` are of one case of a row, and new rows need no weights.
+
     Raises
     ------
     SpecError, FormulaError
@@ -89,12 +96,18 @@ class BinomialGLM(HasStandardKernel, HasGroups):
     priors: Any = ()
     parametrization: str = "mixed"
     link: str = "logit"
+    weights: str | None = None
     default_method: ClassVar[str] = "nuts"
 
     def __post_init__(self) -> None:
         formulas.split(self.formula)
         check_choice("BinomialGLM", "parametrization", self.parametrization, graph.PARAMETRIZATIONS)
         check_choice("BinomialGLM", "link", self.link, links.LINKS)
+        if self.weights is not None and not isinstance(self.weights, str):
+            raise SpecError(
+                "BinomialGLM: weights must be the name of a column or None, got "
+                f"{brief(self.weights)}; put the values into a column of the data"
+            )
         given = pairs_of(self.priors)
         for name, prior in given.items():
             check_effect_prior(name, prior)
@@ -113,13 +126,16 @@ class BinomialGLM(HasStandardKernel, HasGroups):
                 f"the outcome {outcome.target!r} stands on both sides of the formula"
             )
         matrices = formulas.evaluate(rhs, predictors)
-        columns = pd.concat([predictors, outcome.columns(table)], axis=1)
+        counts = outcome.values(table) | case_weights(self.weights, outcome, table)
+        weighted = table[[self.weights]] if self.weights else table[[]]
+        columns = pd.concat([predictors, outcome.columns(table), weighted], axis=1)
         columns = columns.loc[:, ~columns.columns.duplicated()]
         self._check_priors(matrices)
-        counts = outcome.values(table)
-        priors = PriorsInForce.of(
-            dict(self.priors), matrices, counts["successes"], counts["trials"], self.link
-        )
+        times = counts.get(CASE_WEIGHT, 1)
+        if not np.any(times):
+            raise DataError(f"weights={self.weights!r}: every weight is 0, so that no row counts")
+        weighed = times * counts["successes"], times * counts["trials"]
+        priors = PriorsInForce.of(dict(self.priors), matrices, *weighed, self.link)
         design = self._assemble(_State(outcome, matrices, priors), counts, columns)
         return glm_design.with_pivots(glm_design.with_standard(design))
 
@@ -131,7 +147,10 @@ class BinomialGLM(HasStandardKernel, HasGroups):
         predictors = schema.columns(table, formulas.variables(rhs))
         matrices = formulas.evaluate_new(state.matrices, predictors)
         known = replace(state, matrices=matrices)
-        return self._assemble(known, new_trials(state.outcome, table), predictors)
+        counts = new_trials(state.outcome, table)
+        if self.weights in table.columns:
+            counts |= case_weights(self.weights, state.outcome, table)
+        return self._assemble(known, counts, predictors)
 
     def _assemble(self, state: _State, counts: dict[str, Array], columns: pd.DataFrame) -> Design:
         matrices = state.matrices
@@ -267,7 +286,8 @@ class BinomialGLM(HasStandardKernel, HasGroups):
             for factor in matrices.factors:
                 eta = eta + self._group(factor, design, beta, columns, claimed, data_of)
             counts = {"n": data_of["trials"], "observed": data_of["successes"]}
-            pm.Binomial(design.target, logit_p=graph.log_odds(self.link, eta), **counts)
+            counts["case_weight"] = data_of.get(CASE_WEIGHT)
+            graph.binomial(design.target, graph.log_odds(self.link, eta), **counts)
         return model
 
     def notes(self, design: Design) -> list[str]:
@@ -317,13 +337,18 @@ class BinomialGLM(HasStandardKernel, HasGroups):
 
     def outcome_torch(self, data: Any) -> Any:
         """The outcome in torch: maps predictors to a ``torch.distributions.Binomial``."""
+        import torch
+
         from bayesmix.blocks import nets
 
         arrays = self.design(data).arrays
         counts = arrays["successes"], arrays["trials"]
+        outcome: Any = nets.BinomialLogit.of(*counts)
         if self.link != "logit":
-            return nets.BinomialLinked.of(*counts, self.link)
-        return nets.BinomialLogit.of(*counts)
+            outcome = nets.BinomialLinked.of(*counts, self.link)
+        if (weight := self.design(data).case_weight) is None:
+            return outcome
+        return nets.Repeated(outcome, torch.as_tensor(weight))
 
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
         return grouped_fit.from_torch(self.design(data).state.matrices, module)
