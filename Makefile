@@ -35,6 +35,7 @@ bench: $(VENV)/.ready-dev ## Time the census beside other samplers, by turns; pr
 bench-own: $(VENV)/.ready-dev ## Fit data of others beside their tools; writes docs/own-data.md
 	@$(PY) tests/benchmarks/own_models.py
 	@$(PY) tests/benchmarks/own_networks.py
+	@$(PY) tests/benchmarks/own_mixtures.py
 	@$(PY) tests/benchmarks/own_page.py
 
 clean: ## Remove .venv, build/ and every cache

@@ -64,7 +64,7 @@ def _dataset(
 def _likelihoods(
     model: Model, design: Design, tree: xr.DataTree, seed: int
 ) -> tuple[float | None, Array | None]:
-    """The highest log-likelihood that EM finds, and that of some draws."""
+    """The highest log-likelihood that EM and a wider search find, and that of some draws."""
     if not isinstance(model, HasEM) or design.n_obs > _ROWS:
         return None, None
     generator = random.stream(seed, "likelihood beside")
@@ -72,7 +72,10 @@ def _likelihoods(
         found = best_runs(model, design, generator, restarts=5, max_iter=100, tolerance=1e-6)
     except BayesmixError:  # data that do not determine the maximum, which draws do not need
         return None, None
+    wider = model.em_wider(found.best.params, design, generator)
+    one = {name: np.asarray(value)[None] for name, value in wider.items()}
+    best = max(found.best.value, float(model.log_density(one, design).sum()))
     params = schema.draws(tree)
     chosen = np.linspace(0, len(next(iter(params.values()))) - 1, _SCORED).astype(int)
     some = {name: value[chosen] for name, value in params.items()}
-    return found.best.value, model.log_density(some, design).sum(axis=1)
+    return best, model.log_density(some, design).sum(axis=1)

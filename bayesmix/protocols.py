@@ -255,6 +255,14 @@ class HasEM(Model):
         del params, data
         return []
 
+    def em_wider(self, params: Params, data: Any, rng: np.random.Generator) -> Params:
+        """The best solution of a wider search than restarts are; ``params`` where none is better.
+
+        For samplers, which cannot leave a lower maximum; none is made by default.
+        """
+        del data, rng
+        return params
+
     @abstractmethod
     def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
         """One E-step and M-step; returns new parameters and the objective before the step."""

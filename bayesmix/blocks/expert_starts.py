@@ -128,8 +128,9 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
 
 def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
-    run = best_runs(model, design, rng, restarts=5, max_iter=50, tolerance=1e-6).best
-    free, names = model.free(run.params, design), list(model.dims(design))
+    run = best_runs(model, design, rng, restarts=10, max_iter=50, tolerance=1e-6).best
+    params = model.em_wider(run.params, design, rng)
+    free, names = model.free(params, design), list(model.dims(design))
     keys = {name: model.free_name(name) for name in names}
     return [{key: np.clip(free[key], *_bounds(model, name)) for name, key in keys.items()}]
 

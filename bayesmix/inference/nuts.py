@@ -15,7 +15,7 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema
-from bayesmix.blocks import interrupts
+from bayesmix.blocks import independence, interrupts
 from bayesmix.blocks.modes import Mode, best_mode
 from bayesmix.blocks.target import Target, target
 from bayesmix.errors import NotConverged
@@ -39,7 +39,9 @@ class NUTS(Method):
 
     Where a family knows that its posterior has several modes, as mixtures do, every chain starts
     near the highest one that a search from many starts has found; elsewhere chains start from the
-    prior's centre with jitter.
+    prior's centre with jitter. Chains of a mixture that do not agree, or that diverge, are a pilot
+    run: independence chains with a proposal placed by it take their place where they agree better
+    (:mod:`bayesmix.blocks.independence`); ``sample_stats`` then has no trajectories.
 
     Parameters
     ----------
@@ -131,7 +133,8 @@ class NUTS(Method):
         )
         trace = _finished(sampling)
         progress("sample", 1.0)
-        return _read(trace, density, self.draws)
+        params, stats = _read(trace, density, self.draws)
+        return independence.mixed(model, design, density, params, stats, generator)
 
     def _near_mode(
         self, model: HasModes, design: Design, generator: np.random.Generator

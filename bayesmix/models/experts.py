@@ -13,6 +13,7 @@ from bayesmix import schema
 from bayesmix.blocks import (
     expert_arrays,
     expert_moves,
+    expert_search,
     expert_starts,
     expert_units,
     gated,
@@ -381,6 +382,10 @@ class MixtureOfExperts(IndependentPriors, HasModes, HasKernel, HasTorch, HasEM, 
         rows, to_raw = self.whitened(design)
         found = expert_moves.moves(rows, to_raw.whitened(self.coefficients(params, design)))
         return [self.named(to_raw.raw(c), design) for c in found]
+
+    def em_wider(self, params: Params, data: Any, rng: np.random.Generator) -> Params:
+        """Regions of their own for experts, and experts moved from one place to another."""
+        return expert_search.wider(self, params, self.design(data), rng)
 
     def em_step(self, params: Params, data: Any) -> tuple[Params, float]:
         design = self.design(data)

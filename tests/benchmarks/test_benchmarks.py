@@ -13,6 +13,8 @@ import peer_table
 import pytest
 import tournament
 from contest import Contestant, Failed, Settings, by_turns, launch, read_draws
+from own_mixtures import numbers
+from own_page import generated
 from peers.contract import CHAINS, QUANTITIES, diagnose, write_draws
 
 pytestmark = pytest.mark.benchmark
@@ -223,3 +225,18 @@ def test_the_table_can_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr().out
     assert "ours/peer ESS/s" in printed
     assert "best peer by ESS/s: nutpie" in printed
+
+
+def test_the_page_counts_by_family_and_experts() -> None:
+    """One row a group and one of all; a fit that is half right counts in its half."""
+    one = {"family": "poisson", "n_experts": 2, "mode": True, "truthful": True, "jumps": False,
+           "processor": 1.0}  # fmt: skip
+    runs = {str(i): {**one, "settled": i == 0, "ok": i == 0} for i in range(2)}
+    lines = generated({"problems": runs}).splitlines()
+    assert "| poisson | 2 | 2 | 1 | 2 | 1 | 2 | 1 | 0 | 1.0 |" in lines
+    assert "| all |  | 2 | 1 | 2 | 1 | 2 | 1 | 0 | 1.0 |" in lines
+
+
+def test_slices_and_numbers_are_read() -> None:
+    """Single numbers and first:last, with commas between."""
+    assert numbers("3,5:8,1") == [3, 5, 6, 7, 1]
