@@ -25,10 +25,12 @@ from bayesmix.protocols import Array, Design, Params
 if TYPE_CHECKING:
     from bayesmix.models.experts import MixtureOfExperts
 
-_REGIONS = 20
+_REGIONS = 12
 """Partitions of the predictors' space that are tried."""
-_SHORT, _LONG = 8, 60
-"""EM steps that every candidate is given, and the promising ones."""
+_SHORT, _LONG, _STEPS = 6, 60, 5
+"""EM steps that every candidate is given, the promising ones at most, and between two looks."""
+_STILL = 1e-5
+"""A gain in nats between two looks below which a climb has arrived."""
 _CLIMBED, _ROUNDS = 3, 5
 """Candidates that are climbed from in a round, and rounds at most."""
 _SHARPNESS = 2.0
@@ -75,8 +77,14 @@ def _best_of(rows: Gated, candidates: Iterable[Coefficients]) -> Valued | None:
 
 
 def _climbed(rows: Gated, c: Coefficients, count: int) -> Valued:
-    for _ in range(count):
-        c, _ = em_step(rows, c)
+    """Up to so many steps; fewer where they have arrived."""
+    before = -np.inf
+    for done in range(count):
+        c, value = em_step(rows, c)
+        if done % _STEPS == _STEPS - 1:
+            if value - before < _STILL:
+                break
+            before = value
     return rows.value(c), c
 
 

@@ -15,8 +15,8 @@ SHARE, NARROW = 0.5, 0.05
 def log_density(points: np.ndarray) -> np.ndarray:
     """Half of the mass on a standard normal about zero, half on a narrow one about (4, 4, 4)."""
     parts = [
-        stats.norm(0, 1).logpdf(points).sum(axis=1),
-        stats.norm(4, NARROW).logpdf(points).sum(axis=1),
+        stats.norm.logpdf(points).sum(axis=1),
+        stats.norm.logpdf(points, 4, NARROW).sum(axis=1),
     ]
     return np.logaddexp(*parts) + np.log(SHARE)
 
