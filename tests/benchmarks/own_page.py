@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from census_peers import BUILD, ROOT
+from own_mixtures import COUNT
 from own_networks import BEST_SETTING, CGMM, KNOWN
 
 PAGE = ROOT / "docs" / "own-data.md"
@@ -91,6 +92,11 @@ def generated(report: dict[str, Any]) -> str:
         "and from the draws. A verdict is true that passes a fit with both and few divergences, "
         "and no other. By jumps: chains that did not agree were replaced by independence chains.\n"
     )
+    missing = sorted(set(range(COUNT)) - {run["number"] for run in every})
+    if missing:
+        note += (
+            f"\nNot measured of {COUNT}: {', '.join(map(str, missing))}. {report.get('note', '')}\n"
+        )
     table = rows(header, [*body, ["all", "", *_counted(every)]])
     return "## Draws of generated mixtures of experts\n\n" + table + note
 

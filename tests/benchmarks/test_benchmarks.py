@@ -231,10 +231,11 @@ def test_the_page_counts_by_family_and_experts() -> None:
     """One row a group and one of all; a fit that is half right counts in its half."""
     one = {"family": "poisson", "n_experts": 2, "mode": True, "truthful": True, "jumps": False,
            "processor": 1.0}  # fmt: skip
-    runs = {str(i): {**one, "settled": i == 0, "ok": i == 0} for i in range(2)}
+    runs = {str(i): {**one, "number": i, "settled": i == 0, "ok": i == 0} for i in range(2)}
     lines = generated({"problems": runs}).splitlines()
     assert "| poisson | 2 | 2 | 1 | 2 | 1 | 2 | 1 | 0 | 1.0 |" in lines
     assert "| all |  | 2 | 1 | 2 | 1 | 2 | 1 | 0 | 1.0 |" in lines
+    assert any(line.startswith("Not measured of 100: 2, 3, 4") for line in lines)
 
 
 def test_slices_and_numbers_are_read() -> None:
