@@ -44,7 +44,7 @@ ROOMS = {
     "zuko": {"blocks", "models", "inference"},
     "arviz": {"diagnostics", "comparison", "plots"},
     "matplotlib": {"plots"},
-    "sklearn": {"datasets", "scoring", "regressor"},
+    "sklearn": {"blocks", "datasets", "scoring", "regressor"},
 }
 ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"}
 
