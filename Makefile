@@ -9,7 +9,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-slow bench bench-own clean
+.PHONY: help demo test test-slow site bench bench-own clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -25,6 +25,10 @@ test: $(VENV)/.ready-dev ## Check style and types, then run the tests
 
 test-slow: $(VENV)/.ready-dev ## Run the slow tests: long chains, simulation-based calibration
 	@$(PY) -m pytest -m slow
+
+site: $(VENV)/.ready-dev ## Execute the chapters and write the book's pages under build/site/
+	@$(PY) -m sphinx -q -W -c docs -b html . build/site
+	@echo "Open build/site/index.html, or serve it: $(PY) -m http.server --directory build/site"
 
 bench: $(VENV)/.ready-dev ## Time the census beside other samplers, by turns; prints ratios
 	@$(PY) -m pytest tests/benchmarks -m benchmark

@@ -1,6 +1,8 @@
+from . import book as book
 from . import calibrate as calibrate
 from . import datasets as datasets
 from . import errors as errors
+from . import mixtures as mixtures
 from . import plots as plots
 from . import priors as priors
 from . import scoring as scoring
@@ -8,6 +10,7 @@ from . import tables as tables
 from .blocks.nets_mdn import MixtureDensityNetwork as MixtureDensityNetwork
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
+from .equivalence import same_posterior as same_posterior
 from .inference.advi import ADVI as ADVI
 from .inference.dadvi import DADVI as DADVI
 from .inference.em import EM as EM

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bayesmix.book import command as book_command
 from bayesmix.errors import (
     BayesmixError,
     DataError,
@@ -42,6 +43,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+app.add_typer(book_command.app, name="book")
 
 
 def _print_version(wanted: bool) -> None:
@@ -164,6 +168,17 @@ def doctor_command(
     with errors_in_one_line():
         _print(_dump(found.to_dict()) if as_json else str(found))
     raise typer.Exit(0 if found.ok else 1)
+
+
+@app.command("run")
+def run_command(
+    chapter: Annotated[str, typer.Argument(help="A number or a name: 01, 1 or pooling.")],
+    out: Annotated[Path, typer.Option(help="The folder for the notebook and the figures.")],
+    book: book_command.Book = None,
+) -> None:
+    """Run a chapter of the book and keep what it prints and draws."""
+    with errors_in_one_line():
+        book_command.run_chapter(chapter, out, book)
 
 
 @contextmanager

@@ -76,6 +76,10 @@ class DataFileError(BayesmixError, ValueError):
     """A data file shipped with the package is missing or not the one in the manifest."""
 
 
+class NumberOff(BayesmixError, ValueError):
+    """A number of a chapter differs from the expected one by more than chance would."""
+
+
 class Offline(BayesmixError, ConnectionError):
     """Data has to be fetched and there is no way to reach it."""
 

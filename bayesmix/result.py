@@ -145,6 +145,37 @@ class Fit:
 
         return effects.odds_ratios(self, prob=prob)
 
+    def coefficients(self, group: str) -> xr.Dataset:
+        """The effects that vary by a grouping factor: the population's plus the group's own.
+
+        Parameters
+        ----------
+        group
+            The factor, such as ``"edu"`` of ``sex + (1 | edu)``.
+
+        Returns
+        -------
+        Dataset
+            ``Intercept``, ``sex``, ... of each group: dims (chain, draw, edu) for draws, (edu) for
+            a point, in units of the linear predictor. The lme4 package calls it ``coef``.
+
+        Raises
+        ------
+        MissingCapability, UnknownName
+            The fit has no group effects; none by this factor.
+
+        Examples
+        --------
+        >>> import bayesmix as bm
+        >>> model = bm.BinomialGLM("p(high, total) ~ sex + (1 | edu)")
+        >>> fit = bm.fit(model, bm.datasets.census(), method="mle", seed=1)
+        >>> fit.coefficients("edu")["Intercept"].sel(edu="Doctorate").round(2).item()
+        0.01
+        """
+        from bayesmix import coefficients
+
+        return coefficients.by_group(self.tree, group)
+
     def information(self) -> pd.Series:
         """Log-likelihood, degrees of freedom, AIC and BIC of a fit by maximum likelihood."""
         from bayesmix import tables

@@ -20,7 +20,7 @@ PACKAGE = Path(workflow.__file__).resolve().parent
 FLOORS = [
     {"calls", "errors", "files", "memory", "rng", "sources", "specs"},
     {"protocols", "kernels", "priors", "optimizers", "schema", "manifest", "datasets"},
-    {"blocks"},
+    {"blocks", "mixtures"},
     {"models", "inference"},
 ]
 TOP = len(FLOORS)
@@ -36,7 +36,7 @@ PARTS = {
 # Who may import what, at the top of a module or inside a function. A library that is not named
 # here is free to all.
 ROOMS = {
-    "pymc": {"priors", "blocks", "models", "inference"},
+    "pymc": {"priors", "blocks", "models", "inference", "equivalence"},
     "pytensor": {"blocks", "models", "inference"},
     "nutpie": {"inference"},
     "numba": {"blocks", "inference", "doctor"},

@@ -107,6 +107,7 @@ def test_every_plot_that_suits_the_fit_is_drawn():
     drawn = {picture.file for picture in demo.pictures()}
     mixtures = {"experts", "component_curves", "predictive", "conditional_density"}
     mixtures |= {"training", "mean_curves", "coverage"}  # of networks, and of measured targets
+    mixtures |= {"pooling", "predictive_count"}  # of several fits, and of a question of their own
     assert set(plots.__all__) - {"objective", "residual_pit"} - mixtures <= drawn
 
 

@@ -3,6 +3,7 @@ from .chains import energy as energy
 from .chains import geweke as geweke
 from .components import component_curves as component_curves
 from .components import experts as experts
+from .counts import predictive_count as predictive_count
 from .groups import effect_by_group as effect_by_group
 from .groups import shrinkage as shrinkage
 from .networks import coverage as coverage
@@ -10,6 +11,7 @@ from .networks import mean_curves as mean_curves
 from .networks import training as training
 from .optimisation import objective as objective
 from .pairs import pair as pair
+from .pooling import pooling as pooling
 from .posterior import forest as forest
 from .posterior import prior_posterior as prior_posterior
 from .prediction import conditional_density as conditional_density

@@ -69,15 +69,15 @@ def shrinkage(
     params, population = rows.draws_and_population(fit, factor)
     index, levels = cells.of_group(factor), rows.group_levels(fit, factor)
     n_groups = len(levels)
-    observed, error = _observed(cells, index, n_groups, sides)
-    posterior = _expected(cells, cells.curves(params)["probability"], index, n_groups, sides)
-    target = _expected(cells, cells.curves(population)["probability"], index, n_groups, sides)
+    logit, error = observed(cells, index, n_groups, sides)
+    posterior = expected(cells, cells.curves(params)["probability"], index, n_groups, sides)
+    target = expected(cells, cells.curves(population)["probability"], index, n_groups, sides)
     finite = [g for g in np.argsort(-error, kind="stable") if np.isfinite(error[g])]
     order, more = rows.page(finite, "those whose own data say least")
     ticks = [rows.printed(factor, levels[g], names) for g in order]
     figure, axes = _shrinkage_panels(ticks, factor, quantity)
     for y, g in enumerate(order):
-        _shrink(axes, y, float(observed[g]), float(error[g]), posterior[:, g], target[:, g].mean())
+        _shrink(axes, y, float(logit[g]), float(error[g]), posterior[:, g], target[:, g].mean())
     axes[1].set_xlim(0, 1.08 * axes[1].dataLim.x1)
     style.sentence(figure, more)
     return figure
@@ -124,7 +124,7 @@ def contrast(effect: str, low: Any, high: Any, names: rows.Labels) -> str:
     return f"{first} \N{MINUS SIGN} {second}"
 
 
-def _observed(
+def observed(
     cells: rows.Cells, index: Array, n_groups: int, sides: list[Array]
 ) -> tuple[Array, Array]:
     """Log-odds of each group's counts, or their difference between sides, and standard errors."""
@@ -140,7 +140,7 @@ def _observed(
     return value, np.sqrt(variance)
 
 
-def _expected(
+def expected(
     cells: rows.Cells, probability: Array, index: Array, n_groups: int, sides: list[Array]
 ) -> Array:
     """The same of expected counts, (sample, group)."""

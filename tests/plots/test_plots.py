@@ -30,6 +30,8 @@ DRAWS: dict[str, Callable[[Any], Figure]] = {
     "posterior_validation": lambda fit: bm.plots.posterior_validation(fit, labels=LABELS),
     "shrinkage": lambda fit: bm.plots.shrinkage(fit, by="edu", effect="sex", labels=LABELS),
     "prior_posterior": lambda fit: bm.plots.prior_posterior(fit),
+    "pooling": lambda fit: bm.plots.pooling({"one": fit, "other": fit}, by="edu", labels=LABELS),
+    "predictive_count": lambda fit: bm.plots.predictive_count(fit, {"edu": "Doctorate", "sex": 0}),
     "effect_by_group": lambda fit: bm.plots.effect_by_group(fit, effect="sex", labels=LABELS),
 }
 NAMED = ("trace", "autocorrelation", "pair", "forest", "geweke", "prior_posterior")
