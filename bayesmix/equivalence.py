@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,10 @@ class Equivalence:
         return self.same
 
     def __str__(self) -> str:
+        return textwrap.fill(self._sentence, 88)
+
+    @property
+    def _sentence(self) -> str:
         at = f"at {self.draws} draws from the prior"
         if self.same:
             return (
@@ -67,7 +72,8 @@ class Equivalence:
             f"{' and the '.join(self.parts)}, most of all with {listed(self.variables)}."
         )
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,7 +282,9 @@ class _Pair:
                 for place in entry:
                     moved[place] += 1j * step
                 carried = self._carried({**point, name: moved})
-                columns.append(np.concatenate([np.imag(v).ravel() for v in carried.values()]) / step)
+                columns.append(
+                    np.concatenate([np.imag(v).ravel() for v in carried.values()]) / step
+                )
         matrix = np.array(columns).T
         if matrix.shape[0] != matrix.shape[1]:
             raise SpecError(
