@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import resource
 import shutil
@@ -207,6 +208,16 @@ def test_run_writes_notebook_and_figures(tmp_path):
     status, said, _ = call("run", "small", "--out", tmp_path / "out", "--book", book)
     assert status == 0 and "1 files" in said
     assert "42" in (tmp_path / "out" / "01_small.ipynb").read_text()
+
+
+def test_the_kernel_is_closed_to_others_and_ends(tmp_path):
+    """It listens on sockets of its own folder, not on ports, and is gone afterwards."""
+    code = "import os, ipykernel\nprint(os.getpid(), ipykernel.get_connection_info())"
+    found = notebooks.executed(places.chapter("1", small(tmp_path, code)), tmp_path)
+    said = found.cells[-1].outputs[0].text
+    assert '"transport": "ipc"' in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(said.split()[0]), 0)
 
 
 def test_a_cell_that_fails_is_named(tmp_path):

@@ -70,18 +70,17 @@ def executed(
         A cell raised an error, or took more than five minutes.
     """
     nbformat, nbclient = library("nbformat"), library("nbclient")
-    exceptions, managers = library("nbclient.exceptions"), library("jupyter_client.manager")
+    exceptions, config = library("nbclient.exceptions"), library("traitlets.config")
     notebook = nbformat.read(chapter.notebook, as_version=4)
     count = len(notebook.cells)
     try:
         # sockets in the file system: nobody else on this machine can talk to the kernel
         with tempfile.TemporaryDirectory(prefix="bayesmix-") as sockets:
-            manager = managers.AsyncKernelManager(
-                kernel_name="python3", transport="ipc", ip=str(Path(sockets, "kernel"))
-            )
+            kernel = {"transport": "ipc", "ip": str(Path(sockets, "kernel"))}
             nbclient.NotebookClient(
                 notebook,
-                km=manager,
+                kernel_name="python3",
+                config=config.Config(KernelManager=kernel),
                 timeout=_SECONDS_A_CELL,
                 resources={"metadata": {"path": str(folder)}},
                 on_cell_complete=lambda cell, cell_index: after(cell_index + 1, count),
