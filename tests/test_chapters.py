@@ -210,6 +210,15 @@ def test_run_writes_notebook_and_figures(tmp_path):
     assert "42" in (tmp_path / "out" / "01_small.ipynb").read_text()
 
 
+def test_a_chapter_s_numbers_are_of_its_own_book(tmp_path):
+    """A chapter of another folder is checked against the expected.json beside it."""
+    book = small(tmp_path, "import bayesmix as bm\nbm.book.check('01_small', {'two': 3})")
+    wanted = [{"name": "two", "value": 2.0, "mcse": 0.0, "k": 5}]
+    (book / "01_small" / "expected.json").write_text(json.dumps(wanted))
+    status, _, said = call("run", "1", "--out", tmp_path / "out", "--book", book)
+    assert status == 1 and "'two' is 3 and should be 2" in said
+
+
 def test_the_kernel_is_closed_to_others_and_ends(tmp_path):
     """It listens on sockets of its own folder, not on ports, and is gone afterwards."""
     code = "import os, ipykernel\nprint(os.getpid(), ipykernel.get_connection_info())"

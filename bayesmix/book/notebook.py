@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bayesmix.book.places import Chapter
+from bayesmix.book.places import BOOK, Chapter
 from bayesmix.errors import BayesmixError, MissingCapability
 
 _SECONDS_A_CELL = 300
@@ -84,7 +85,7 @@ def executed(
                 timeout=_SECONDS_A_CELL,
                 resources={"metadata": {"path": str(folder)}},
                 on_cell_complete=lambda cell, cell_index: after(cell_index + 1, count),
-            ).execute()
+            ).execute(env={**os.environ, BOOK: str(chapter.folder.parent.resolve())})
     except (exceptions.CellExecutionError, exceptions.CellTimeoutError) as error:
         failed = ChapterFailed(_told(chapter, notebook, error))
         failed.notebook = notebook

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bayesmix.book.places import BOOK
 from bayesmix.book.places import chapter as find
 from bayesmix.calls import named
 from bayesmix.errors import DataError, DataFileError, NumberOff, UnknownName, listed
@@ -98,7 +100,7 @@ def check(chapter: str, numbers: Mapping[str, Any]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    expected = read(find(chapter).expected)
+    expected = read(find(chapter, os.environ.get(BOOK)).expected)
     names = [one.name for one in expected]
     if missing := [name for name in names if name not in numbers]:
         raise UnknownName(f"chapter {chapter!r} must give {listed(missing)}, and does not")

@@ -15,6 +15,9 @@ _PACKAGE = Path(bayesmix.__file__).resolve().parent
 FOLDERS = (_PACKAGE.parent / "chapters", _PACKAGE / "chapters")
 """A checkout's comes first, so that a chapter being written is the one that runs."""
 
+BOOK = "BAYESMIX_BOOK"
+"""Environment variable by which a kernel knows the book whose chapter it runs."""
+
 _NAMED = re.compile(r"\d\d_[a-z_]+")
 
 

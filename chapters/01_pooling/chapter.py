@@ -234,7 +234,7 @@ beside = pd.DataFrame(
 beside.loc[["Intercept", "sex", "sigma_edu[Intercept]"]].round(3)
 
 # %% [markdown]
-# The effect of sex agrees to three digits, because 32,561 people know it. The spread $\sigma$
+# The effect of sex agrees within 0.002, because 32,561 people know it. The spread $\sigma$
 # does not: only *seven* levels speak about it. The likelihood's best value is 1.22, the
 # posterior's mean 1.54, because a spread of 3 is not ruled out by seven numbers and a spread of 0
 # is.
@@ -542,10 +542,10 @@ loo.table[["elpd", "se", "elpd_diff", "se_diff", "mcse"]].round(2)
 #
 # <details><summary>Answer</summary>
 #
-# They are last, one nat behind the others, and it means nothing either time: no difference between
-# the three is more than about its own standard error. "These three cannot be told apart by these
-# data" is a finding; "the lowest number wins" is not. What the first table does say, by two thousand
-# nats, is that levels of education differ.
+# They are last, more than a nat behind, and it means nothing either time: no difference between the
+# three reaches two of its own standard errors. "These three cannot be told apart by these data" is a
+# finding; "the lowest number wins" is not. What the first table does say, by two thousand nats, is
+# that levels of education differ.
 #
 # </details>
 
@@ -563,9 +563,7 @@ bm.plots.effect_by_group(
 # %%
 slope = fits["slopes"].coefficients("edu")["sex"]
 falls = float((slope[..., :3].mean("edu") > slope[..., 4:].mean("edu")).mean())
-print(
-    f"P(mean slope of the three lowest levels > of the three highest) = {falls:.2f}"
-)
+print(f"P(three lowest levels > three highest) = {falls:.2f}")
 
 # %% [markdown]
 # On the log-odds the advantage falls a little with education, and the data are not sure: the
