@@ -225,7 +225,7 @@ class HasNetwork(HasTorch):
 
     @abstractmethod
     def trainable(self, data: Any, rows: Array | None = None) -> Any:
-        """The network with its data, a ``Trainable`` (:mod:`bayesmix.blocks.trainable`).
+        """The network with its data, a ``Task`` (:mod:`bayesmix.blocks.task`).
 
         ``rows`` are those that train; units are theirs, not those of rows held out.
         """

@@ -80,6 +80,16 @@ def _affine(weights: Weights, name: str, h: Tensor, axes: int) -> Tensor:
     return out.reshape(*out.shape[:-1], *b.shape[b.ndim - axes :])
 
 
+def split(network: Network, points: Tensor) -> dict[str, Tensor]:
+    """Vectors (run, parameter) cut into named weights with a leading axis of runs."""
+    found, position = {}, 0
+    for name, shape in network.shapes.items():
+        size = math.prod(shape)
+        found[name] = points[:, position : position + size].reshape(len(points), *shape)
+        position += size
+    return found
+
+
 def log_density(
     network: Network, weights: Weights, x: Tensor, y: Tensor, floor: Tensor | float | None = None
 ) -> Tensor:

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from bayesmix import rng as random
-from bayesmix.blocks.nets_mdn import log_density
-from bayesmix.blocks.trainable import Trainable
+from bayesmix.blocks.task import Task
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.optimizers import Adam
 from bayesmix.protocols import Array
@@ -105,16 +104,13 @@ class Training:
     """
 
     def __init__(
-        self, task: Trainable, settings: Adam, rows: Array, held_out: Array, device: torch.device,
+        self, task: Task, settings: Adam, rows: Array, held_out: Array, device: torch.device,
         seed: int,
     ) -> None:  # fmt: skip
         self.task, self.settings, self.rows, self.seed = task, settings, rows, seed
         self.device = device
         self.dtype = torch.float64 if settings.double else torch.float32
-        self.x, self.y = self._tensor(task.x), self._tensor(task.y)
-        self.floors = self._tensor(task.floors)
-        if task.network.noise in ("isotropic", "isotropic-shared"):
-            self.floors = self.floors[:1]
+        self.log_density = task.in_torch(self._tensor)
         self.held_out = torch.as_tensor(held_out, device=device)
         self.size = min(settings.batch_size or rows.shape[-1], rows.shape[-1])
         self.decays = self._tensor(task.decays)
@@ -129,18 +125,7 @@ class Training:
 
     def nll(self, points: Tensor, rows: Tensor) -> Tensor:
         """Mean negative log-likelihood by member on rows (row,) or (member, row)."""
-        weights = self._weights(points)
-        x, y = self.x[rows], self.y[rows]
-        return -log_density(self.task.network, weights, x, y, self.floors).mean(dim=-1)
-
-    def _weights(self, points: Tensor) -> dict[str, Tensor]:
-        found, position = {}, 0
-        for name, shape in self.task.network.shapes.items():
-            size = math.prod(shape)
-            part = points[:, position : position + size]
-            found[name] = part.reshape(len(points), *shape)
-            position += size
-        return found
+        return -self.log_density(points, rows).mean(dim=-1)
 
     def epoch(self, state: State) -> State:
         """One pass over the rows, and the NLL on the rows held out."""
@@ -218,8 +203,7 @@ class Training:
 def _threads(training: Training, runs: int) -> Generator[None]:
     """One thread where batches are small: threads would spend the time waiting for one another."""
     before = torch.get_num_threads()
-    wide = max(training.task.network.hidden, default=1)
-    if training.size * wide * runs < _WORTH_THREADS:
+    if training.size * training.task.width * runs < _WORTH_THREADS:
         torch.set_num_threads(1)
     try:
         yield

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.blocks import interrupts, mixtures
+from bayesmix.blocks import interrupts
 from bayesmix.blocks.network_climb import ascended
-from bayesmix.blocks.straight_line import Line
-from bayesmix.blocks.trainable import Trainable
+from bayesmix.blocks.task import Task
 from bayesmix.errors import NotConverged
 from bayesmix.optimizers import EarlyStopping
 from bayesmix.protocols import Array
@@ -29,7 +27,7 @@ _STRIDE = 10
 _HOPELESS = 0.5
 """Nats per row behind the best decay at which, after two spells of patience, one is given up."""
 
-MakeTask = Callable[[Array], Trainable]
+MakeTask = Callable[[Array], Task]
 """The network with all its data, standardised by the rows given."""
 
 
@@ -139,7 +137,7 @@ def _race(trials: list[_Trial], settings: EarlyStopping, report: Callable[[float
 class _Part:
     """Networks trained without one fold: the task, the rows of both kinds, and starts."""
 
-    task: Trainable
+    task: Task
     trained: Array
     held_out: Array
     starts: list[Array]
@@ -154,23 +152,11 @@ class _Part:
 
     def log_density(self, point: Array) -> Array:
         """Of the rows held out (obs,), on data as they are."""
-        task = self.task
-        network = replace(task.network, floor=_floor(task))
-        params = {name: value[None] for name, value in task.split(point).items()}
-        heads = network.heads(params, task.x[self.held_out])
-        parts = network.log_parts(heads, task.y[self.held_out])
-        return mixtures.log_density(heads.log_weight, parts)[0] - task.log_volume
+        return self.task.log_density(point, self.held_out)
 
     def line(self) -> float:
         """The sum of that, of the straight line."""
-        found = Line.of(self.task, self.trained).log_density(self.task, self.held_out)
-        return float(found.sum()) - len(self.held_out) * self.task.log_volume
-
-
-def _floor(task: Trainable) -> Any:
-    """The floors as the equation in NumPy takes them: one, or one a target."""
-    by_target = task.network.noise in ("diagonal", "full")
-    return tuple(task.floors.tolist()) if by_target else float(task.floors[0])
+        return float(self.task.line(self.trained, self.held_out).sum())
 
 
 @dataclass(eq=False)

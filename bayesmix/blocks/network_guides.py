@@ -17,7 +17,7 @@ import numpy as np
 from bayesmix.blocks import network_climb
 from bayesmix.blocks.optimum import climb, curvature
 from bayesmix.blocks.target import Target, target
-from bayesmix.blocks.trainable import Trainable
+from bayesmix.blocks.task import Task
 from bayesmix.priors import Normal
 from bayesmix.protocols import Array, Design, Guide, Params
 
@@ -47,8 +47,8 @@ def modes(model: MDN, design: Design, rng: np.random.Generator) -> list[Params]:
     return [density.split(best.point)]
 
 
-def _likeliest(task: Trainable, starts: list[Array], steps: int) -> Array:
-    n = len(task.x)
+def _likeliest(task: Task, starts: list[Array], steps: int) -> Array:
+    n = task.n_obs
     runs = network_climb.train([task.likelihood()], [n], [starts], steps, lambda share: None)
     return runs[0][0].point
 

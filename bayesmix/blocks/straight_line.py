@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from bayesmix.blocks.trainable import Trainable
+from bayesmix.blocks.network import Network
 from bayesmix.priors import LOG_2PI
 from bayesmix.protocols import Array
 
@@ -34,35 +34,34 @@ class Line:
     lower: Array
 
     @classmethod
-    def of(cls, task: Trainable, rows: Array) -> Line:
-        """Of some rows, on the task's standard units."""
-        x, y = task.x[rows], task.y[rows]
+    def of(cls, network: Network, floors: Array, x: Array, y: Array) -> Line:
+        """Of rows x (obs, input) and y (obs, output); scales have floors (output,)."""
         known = np.column_stack([np.ones(len(x)), x])
         found = np.linalg.lstsq(known, y)[0]
         left = y - known @ found
         spread = left.T @ left / len(x)
-        if task.network.noise != "full":
+        if network.noise != "full":
             spread = np.diag(np.diag(spread))
         lower = np.linalg.cholesky(spread + _COLLINEAR * np.eye(len(spread)))
         own = np.arange(len(lower))
-        lower[own, own] = np.maximum(lower[own, own], task.floors)
+        lower[own, own] = np.maximum(lower[own, own], floors)
         return cls(found[1:].T, found[0], lower)
 
-    def log_density(self, task: Trainable, rows: Array) -> Array:
-        """Of the targets of some rows (obs,), on the task's standard units."""
-        left = task.y[rows] - task.x[rows] @ self.slopes.T - self.intercepts
+    def log_density(self, x: Array, y: Array) -> Array:
+        """Of the targets of rows, (obs,)."""
+        left = y - x @ self.slopes.T - self.intercepts
         z = solve_triangular(self.lower, left.T, lower=True)
         constant = np.log(np.diag(self.lower)).sum() + 0.5 * len(self.lower) * LOG_2PI
         return -0.5 * (z**2).sum(axis=0) - constant
 
 
-def as_network(task: Trainable, rows: Array) -> Array | None:
+def as_network(network: Network, floors: Array, x: Array, y: Array) -> Array | None:
     """Parameters of a network that is the line of some rows; None where none of these sizes is.
 
     In each layer one unit carries one target, so gently that its activation is linear; all
     components are alike.
     """
-    network, line = task.network, Line.of(task, rows)
+    line = Line.of(network, floors, x, y)
     units = min(network.hidden, default=network.outputs)
     free = network.noise in ("diagonal", "full") or (
         network.outputs == 1 and network.noise != "fixed"
@@ -72,25 +71,25 @@ def as_network(task: Trainable, rows: Array) -> Array | None:
     found = {name: np.zeros(shape) for name, shape in network.shapes.items()}
     found["loc_bias"][:] = line.intercepts
     if network.hidden:
-        _carry(task, line, found)
+        _carry(network, line, found)
     else:
         found["loc_weight"][:] = line.slopes
-    scale = np.diag(line.lower) - task.floors
-    found["scale_bias"][...] = np.log(np.maximum(scale, 1e-3 * task.floors + 1e-12))
+    scale = np.diag(line.lower) - floors
+    found["scale_bias"][...] = np.log(np.maximum(scale, 1e-3 * floors + 1e-12))
     if network.pairs:
         found["tril_bias"][:] = [line.lower[pair] for pair in network.pairs]
     return np.concatenate([np.ravel(found[name]) for name in network.shapes])
 
 
-def _carry(task: Trainable, line: Line, found: dict[str, Array]) -> None:
+def _carry(network: Network, line: Line, found: dict[str, Array]) -> None:
     """Let the first units of each layer carry the line to the locs."""
-    at, value, steep = _LINEAR_AT[task.network.activation]
-    own = np.arange(task.network.outputs)
+    at, value, steep = _LINEAR_AT[network.activation]
+    own = np.arange(network.outputs)
     size = np.linalg.norm(line.slopes, axis=1)
-    size = np.where(size > 0, size, 1.0) * np.sqrt(task.network.inputs) / _GENTLE
+    size = np.where(size > 0, size, 1.0) * np.sqrt(network.inputs) / _GENTLE
     found["hidden_1_weight"][own] = line.slopes / size[:, None]
     found["hidden_1_bias"][own] = at
-    for number in range(2, len(task.network.hidden) + 1):
+    for number in range(2, len(network.hidden) + 1):
         found[f"hidden_{number}_weight"][own, own] = 1 / steep
         found[f"hidden_{number}_bias"][own] = at - value / steep
     found["loc_weight"][:, own, own] = size / steep

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks import mixtures
 from bayesmix.blocks.network import (
     ACTIVATIONS,
     Network,
@@ -17,6 +19,7 @@ from bayesmix.blocks.network import (
     in_raw_units,
     units_of,
 )
+from bayesmix.blocks.straight_line import Line, as_network
 from bayesmix.blocks.target import Target, of_kernel
 from bayesmix.errors import DataError
 from bayesmix.kernels import Kernel
@@ -72,6 +75,16 @@ class Trainable:
             units, np.asarray(network.floor) / units.y_scale, (x - units.x_mean) / units.x_scale,
             (y - units.y_mean) / units.y_scale, rows,
         )  # fmt: skip
+
+    @property
+    def n_obs(self) -> int:
+        """Rows, those held out included."""
+        return len(self.x)
+
+    @property
+    def width(self) -> int:
+        """Units of the widest layer."""
+        return max(self.network.hidden, default=1)
 
     @property
     def n_free(self) -> int:
@@ -143,6 +156,44 @@ class Trainable:
             self.network, self.x[rows], self.y[rows], self.floors, prior, 0.0, as_it_is
         )
         return of_kernel(_kernel(arrays, variables))
+
+    def log_density(self, point: Array, rows: Array) -> Array:
+        """Log density (obs,) of some rows at one vector, on data as they are; in NumPy."""
+        network = replace(self.network, floor=self._floor)
+        params = {name: value[None] for name, value in self.split(point).items()}
+        heads = network.heads(params, self.x[rows])
+        parts = network.log_parts(heads, self.y[rows])
+        return mixtures.log_density(heads.log_weight, parts)[0] - self.log_volume
+
+    @property
+    def _floor(self) -> Any:
+        """The floors as the equation in NumPy takes them: one, or one a target."""
+        by_target = self.network.noise in ("diagonal", "full")
+        return tuple(self.floors.tolist()) if by_target else float(self.floors[0])
+
+    def line(self, trained: Array, rows: Array) -> Array:
+        """Log density (obs,) of some rows by the straight line of others, on data as they are."""
+        found = Line.of(self.network, self.floors, self.x[trained], self.y[trained])
+        return found.log_density(self.x[rows], self.y[rows]) - self.log_volume
+
+    def as_line(self, rows: Array) -> Array | None:
+        """Parameters of a network that is the straight line of some rows; None if none is."""
+        return as_network(self.network, self.floors, self.x[rows], self.y[rows])
+
+    def in_torch(self, tensor: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+        """Log density in torch of the rows of each run, (run, obs), on standard units."""
+        from bayesmix.blocks import nets_mdn
+
+        floors = tensor(self.floors)
+        if self.network.noise in ("isotropic", "isotropic-shared"):
+            floors = floors[:1]
+        x, y = tensor(self.x), tensor(self.y)
+
+        def log_density(points: Any, rows: Any) -> Any:
+            weights = nets_mdn.split(self.network, points)
+            return nets_mdn.log_density(self.network, weights, x[rows], y[rows], floors)
+
+        return log_density
 
 
 def _gain(before: Array, after: Array) -> float:

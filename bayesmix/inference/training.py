@@ -11,8 +11,8 @@ import numpy as np
 
 from bayesmix import rng as random
 from bayesmix import schema, specs
-from bayesmix.blocks import checkpoint, network_climb, network_folds, straight_line
-from bayesmix.blocks.trainable import Trainable
+from bayesmix.blocks import checkpoint, network_climb, network_folds
+from bayesmix.blocks.task import Task
 from bayesmix.errors import SpecError
 from bayesmix.optimizers import LBFGS, Adam, EarlyStopping
 from bayesmix.protocols import Array, Design, HasNetwork, Posterior, Report
@@ -136,7 +136,7 @@ def train(
     return _stochastic(recipe, optimizer, task, (rows, held), len(members), seed, progress, key)
 
 
-def _starts(task: Trainable, recipe: Recipe, member: int, seed: int) -> list[Array]:
+def _starts(task: Task, recipe: Recipe, member: int, seed: int) -> list[Array]:
     """Where the networks of one member begin; those of a single network are member 0's."""
     names = [f"init {member} {i}" for i in range(recipe.restarts)]
     return [task.start(random.stream(seed, name)) for name in names]
@@ -195,24 +195,23 @@ def _audit(
     return {"stats": runs.stats | stats, "dims": runs.dims | {"fold": ("row",)} | _scalars(stats)}
 
 
-def _held_out(task: Trainable, kept: Array, held: Array) -> dict[str, Array]:
+def _held_out(task: Task, kept: Array, held: Array) -> dict[str, Array]:
     """What a straight line reaches on rows held out, and which these are: fold 0, the others -1."""
-    line = straight_line.Line.of(task, kept).log_density(task, held)
-    fold = np.full(len(task.x), -1, dtype=np.int32)
+    fold = np.full(task.n_obs, -1, dtype=np.int32)
     fold[held] = 0
-    return {"line_nll": np.array(task.log_volume - line.mean()), "fold": fold}
+    return {"line_nll": np.array(-task.line(kept, held).mean()), "fold": fold}
 
 
 def _scalars(stats: dict[str, Array]) -> dict[str, tuple[str, ...]]:
     return {name: () for name, value in stats.items() if np.ndim(value) == 0}
 
 
-def _lines(task: Trainable, members: list[Array | None]) -> Runs | None:
+def _lines(task: Task, members: list[Array | None]) -> Runs | None:
     """Networks that are the straight lines of their rows; None where these cannot be."""
     points, ends = [], []
     for rows in members:
-        own = np.arange(len(task.x)) if rows is None else rows
-        point = straight_line.as_network(task, own)
+        own = np.arange(task.n_obs) if rows is None else rows
+        point = task.as_line(own)
         if point is None:
             return None
         points.append(point)
@@ -225,12 +224,12 @@ def _lines(task: Trainable, members: list[Array | None]) -> Runs | None:
 def _full_batch(
     recipe: Recipe,
     optimizer: LBFGS,
-    task: Trainable,
+    task: Task,
     members: list[Array | None],
     seed: int,
     progress: Report,
 ) -> Runs:
-    n, decay = len(task.x), optimizer.weight_decay * len(task.x)
+    n, decay = task.n_obs, optimizer.weight_decay * task.n_obs
     found = network_climb.train(
         [task.likelihood(slice(None) if rows is None else rows, decay) for rows in members],
         [n if rows is None else len(rows) for rows in members],
@@ -257,7 +256,7 @@ def _full_batch(
 def _stochastic(
     recipe: Recipe,
     optimizer: Adam,
-    task: Trainable,
+    task: Task,
     split: tuple[Array, Array],
     n_members: int,
     seed: int,

@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_limits
 import bayesmix as bm
 from bayesmix.blocks import network_climb, network_folds
 from bayesmix.blocks.network import ACTIVATIONS
-from bayesmix.blocks.straight_line import Line, as_network
 from bayesmix.blocks.trainable import Trainable
 from bayesmix.rng import stream
 
@@ -225,8 +224,8 @@ def test_a_network_can_be_the_line(activation, noise, hidden):
     model = bm.MDN(("x", "w"), ("y", "z"), 2, hidden, activation, noise, floor=1e-4)
     task: Trainable = model.trainable(data)
     rows = np.arange(60)
-    expected = Line.of(task, rows).log_density(task, rows).sum()
-    found = task.likelihood().log_density(as_network(task, rows))[0]
+    expected = task.line(rows, rows).sum() + 60 * task.log_volume
+    found = task.likelihood().log_density(task.as_line(rows))[0]
     assert found == pytest.approx(expected, abs=0.02)
 
 
@@ -238,7 +237,7 @@ def test_a_network_without_the_units_cannot_be_the_line():
         bm.MDN("x", "y", 2, (3,), noise="fixed", fixed_scale=0.3),
         bm.MDN("x", ("y", "z"), 2, (3,), noise="isotropic"),
     ):
-        assert as_network(model.trainable(data), np.arange(60)) is None
+        assert model.trainable(data).as_line(np.arange(60)) is None
 
 
 # --- what diagnose() says -------------------------------------------------------------------------

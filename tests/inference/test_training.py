@@ -16,8 +16,8 @@ from small_fits import branches
 from threadpoolctl import threadpool_limits
 
 import bayesmix as bm
+from bayesmix.blocks import nets_mdn, network_climb
 from bayesmix.blocks import nets_training as nets
-from bayesmix.blocks import network_climb
 from bayesmix.errors import DataError, FitFileError, NotConverged, SpecError
 from bayesmix.inference.training import Recipe
 from bayesmix.rng import stream
@@ -204,7 +204,7 @@ def test_steps_are_those_of_torchs_adamw(settings):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * 0.5 * (1 + np.cos(np.pi * share))
         optimizer.zero_grad()
-        (-nets.log_density(network, weights, x, y).mean()).backward()
+        (-nets_mdn.log_density(network, weights, x, y).mean()).backward()
         if settings.clip is not None:
             norm = float(torch.cat([v.grad.ravel() for v in weights.values()]).norm())
             for value in weights.values():
