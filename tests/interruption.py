@@ -96,7 +96,7 @@ SLOW: dict[str, Case] = {
     "laplace": (experts, lambda: bm.Laplace(restarts=100_000), "maximise"),
     "laplace, network": (network(20, 20), lambda: bm.Laplace(), "maximise"),
     "map": (experts, lambda: bm.MAP(restarts=1_000_000), "maximise"),
-    "map, network": (network(40, 40), lambda: bm.MAP(restarts=10), "maximise"),
+    "map, network": (network(20, 20), lambda: bm.MAP(restarts=3), "maximise"),
     "mle": (
         lambda: (bm.BinomialGLM("p(high, total) ~ sex"), bm.datasets.census()),
         lambda: bm.Ensemble(bm.MLE(), members=100_000), "ensemble",
@@ -202,4 +202,6 @@ def _fit(name: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
+    # a shell starts what runs in the background with interrupts ignored, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _fit(*sys.argv[1:])

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from bayesmix.blocks.network import Network, first_layer
+from bayesmix.blocks.network_options import NetworkOptions
 from bayesmix.priors import LOG_2PI
 from bayesmix.protocols import DATA, Design
 
-if TYPE_CHECKING:
-    from bayesmix.models.mdn import MDN
 
-
-def model_of(model: MDN, design: Design) -> Any:
+def model_of(model: NetworkOptions, design: Design) -> Any:
     """The ``pm.Model``: priors on all weights, the mixture's components summed out."""
     import pymc as pm
 
@@ -42,7 +40,9 @@ def model_of(model: MDN, design: Design) -> Any:
     return built
 
 
-def parameters(model: MDN, network: Network, design: Design, held: Mapping[str, Any]) -> Any:
+def parameters(
+    model: NetworkOptions, network: Network, design: Design, held: Mapping[str, Any]
+) -> Any:
     """Every parameter in its full shape: those with standard priors follow from free variables.
 
     raw = unit * u + shift; biases of the first layer are less W x_mean, as inputs are centred.

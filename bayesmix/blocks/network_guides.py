@@ -10,19 +10,16 @@ ten; units of other activations are off, and nearly free, with a bias far below 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayesmix.blocks import network_climb
+from bayesmix.blocks.network_options import NetworkOptions
 from bayesmix.blocks.optimum import climb, curvature
 from bayesmix.blocks.target import Target, target
 from bayesmix.blocks.task import Task
 from bayesmix.priors import Normal
 from bayesmix.protocols import Array, Design, Guide, Params
-
-if TYPE_CHECKING:
-    from bayesmix.models.mdn import MDN
 
 _SIZES = (1, 2, 3, 4, 5)
 """Units in use of each layer in the small networks."""
@@ -34,7 +31,7 @@ _RESTARTS, _STEPS = 6, 200
 _UPHILL = 3000
 
 
-def modes(model: MDN, design: Design, rng: np.random.Generator) -> list[Params]:
+def modes(model: NetworkOptions, design: Design, rng: np.random.Generator) -> list[Params]:
     """The mode uphill from the best of several maxima of the likelihood."""
     task = model.trainable(design)
     starts = [task.start(rng) for _ in range(3)]
@@ -53,14 +50,14 @@ def _likeliest(task: Task, starts: list[Array], steps: int) -> Array:
     return runs[0][0].point
 
 
-def guides(model: MDN, design: Design, rng: np.random.Generator) -> list[Guide]:
+def guides(model: NetworkOptions, design: Design, rng: np.random.Generator) -> list[Guide]:
     """Small networks inside the large one, each with the spread of its posterior."""
     sizes = [size for size in _SIZES if size <= max(model.hidden, default=0)] or [0]
     return [_embedded(model, design, _small(model, design, size, rng)) for size in sizes]
 
 
 def _small(
-    model: MDN, design: Design, size: int, rng: np.random.Generator
+    model: NetworkOptions, design: Design, size: int, rng: np.random.Generator
 ) -> tuple[Params, Params]:
     """A network with that many units a layer: its mode, and the width of each weight there."""
     known = tuple(
@@ -85,7 +82,7 @@ def _curving(density: Target, point: Array) -> Array:
     return -np.diag(curvature(density.log_density, point))
 
 
-def _embedded(model: MDN, design: Design, found: tuple[Params, Params]) -> Guide:
+def _embedded(model: NetworkOptions, design: Design, found: tuple[Params, Params]) -> Guide:
     """The small network's weights in the large one, whose other units are off."""
     reach = _reach(model, design)
     mean: dict[str, Array] = {}
@@ -100,7 +97,7 @@ def _embedded(model: MDN, design: Design, found: tuple[Params, Params]) -> Guide
     return Guide(mean, spread)
 
 
-def _reach(model: MDN, design: Design) -> Array:
+def _reach(model: NetworkOptions, design: Design) -> Array:
     """How far an input moves a unit of the first layer, for each unit of its weight."""
     x = design.arrays["X"]
     if not model.is_given("hidden_1_weight"):
@@ -108,7 +105,9 @@ def _reach(model: MDN, design: Design) -> Array:
     return np.sqrt((x**2).mean(axis=0) + 1e-300)
 
 
-def _off(model: MDN, name: str, shape: tuple[int, ...], reach: Array) -> tuple[Array, Array]:
+def _off(
+    model: NetworkOptions, name: str, shape: tuple[int, ...], reach: Array
+) -> tuple[Array, Array]:
     """Means and spreads of a parameter where every unit is off."""
     mean, spread = np.zeros(shape), np.full(shape, _FREE)
     if not name.startswith("hidden"):
@@ -122,7 +121,7 @@ def _off(model: MDN, name: str, shape: tuple[int, ...], reach: Array) -> tuple[A
     return mean, spread
 
 
-def _drawn_in(model: MDN, named: Params, design: Design) -> dict[str, Array]:
+def _drawn_in(model: NetworkOptions, named: Params, design: Design) -> dict[str, Array]:
     """Free variables of these parameters, each clipped to the middle 99.7 % of its prior."""
     free, found = model.free(named, design), dict[str, Array]()
     for name in model.dims(design):

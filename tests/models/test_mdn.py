@@ -232,7 +232,9 @@ def test_rhat_is_of_functions_not_of_weights():
     still = as_fit(*chains_of_one_network())
     posterior, design = chains_of_one_network(moved=True)
     moved = as_fit(posterior, design)
-    np.testing.assert_allclose(moved.summary()["rhat"], still.summary()["rhat"], rtol=1e-6)
+    # the two draws beside a median are equally far from it but for rounding, which differs from
+    # machine to machine: whether they share their rank moves R-hat by up to 2e-4
+    np.testing.assert_allclose(moved.summary()["rhat"], still.summary()["rhat"], rtol=1e-3)
     assert moved.summary()["rhat"].max() < 1.05
     raw = as_fit(posterior, design, in_function_space=False)
     # every weight into a unit that moved or flipped
