@@ -19,19 +19,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bayesmix import schema
 from bayesmix.errors import DataError, MissingCapability, SpecError, listed, suggestion
-from bayesmix.prediction import chunks, n_samples
+from bayesmix.prediction import Fitted, chunks, n_samples
 from bayesmix.protocols import Array, Design, Params
 from bayesmix.specs import check_number
-
-if TYPE_CHECKING:
-    from bayesmix.result import Fit
 
 MEASURES: dict[str, Callable[[Array, Array], Array]] = {
     "difference": lambda low, high: high - low,
@@ -70,7 +67,7 @@ class Question:
 
 
 def comparisons(
-    fit: Fit,
+    fit: Fitted,
     wanted: Question,
     *,
     values: Sequence[Any] | None = None,
@@ -120,7 +117,7 @@ def comparisons(
     return pd.concat(found, ignore_index=True)
 
 
-def slopes(fit: Fit, wanted: Question) -> pd.DataFrame:
+def slopes(fit: Fitted, wanted: Question) -> pd.DataFrame:
     """The derivative of the prediction by one numeric predictor, averaged over rows.
 
     The table has the columns of :func:`comparisons`; the unit is the prediction's for one unit of
@@ -145,7 +142,7 @@ def slopes(fit: Fit, wanted: Question) -> pd.DataFrame:
     return _table(wanted, "dY/dX", keys, slope, point)
 
 
-def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
+def odds_ratios(fit: Fitted, *, prob: float = 0.9) -> pd.DataFrame:
     r"""Odds ratios :math:`e^{\beta}` of the population's slopes.
 
     Parameters
@@ -189,7 +186,7 @@ def odds_ratios(fit: Fit, *, prob: float = 0.9) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["odds_ratio", "low", "high"])
 
 
-def _rows(fit: Fit, wanted: Question) -> pd.DataFrame:
+def _rows(fit: Fitted, wanted: Question) -> pd.DataFrame:
     variable, new_data = wanted.variable, wanted.new_data
     rows = fit.data if new_data is None else schema.frame(new_data)
     read = [name for name in fit.data.columns if name not in fit.design.observed]
@@ -231,7 +228,7 @@ def _set(rows: pd.DataFrame, variable: str, value: Any) -> pd.DataFrame:
 
 
 def _averages(
-    fit: Fit, rows: pd.DataFrame, changed: pd.DataFrame, wanted: Question
+    fit: Fitted, rows: pd.DataFrame, changed: pd.DataFrame, wanted: Question
 ) -> tuple[pd.DataFrame, Array, Array]:
     """Groups, and the average prediction of each group's rows, by draw and at the point."""
     by, of = wanted.by, wanted.of
@@ -256,7 +253,7 @@ def _groups(rows: pd.DataFrame, names: list[str]) -> tuple[Array, pd.DataFrame]:
 
 
 def _by_group(
-    design: Design, params: Params, fit: Fit, codes: Array, n_groups: int, of: str | None
+    design: Design, params: Params, fit: Fitted, codes: Array, n_groups: int, of: str | None
 ) -> Array:
     """Average prediction (sample, group); a row of counts weighs as its trials would alone."""
     people = np.asarray(design.arrays.get("trials", np.ones(design.n_obs)), dtype=float)
@@ -270,7 +267,7 @@ def _by_group(
     return np.asarray(total) / np.bincount(codes, people, minlength=n_groups)
 
 
-def _predicted(fit: Fit, params: Params, design: Design, of: str | None) -> Array:
+def _predicted(fit: Fitted, params: Params, design: Design, of: str | None) -> Array:
     """What is averaged, (sample, obs)."""
     if of == "mean":
         return fit.model.moments(params, design)[0]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
 from bayesmix import memory
 from bayesmix import rng as random
 from bayesmix.blocks import interrupts
 from bayesmix.errors import FarOutside, NoNumber
-from bayesmix.protocols import Array, Design, Model, Params
+from bayesmix.protocols import Array, Design, Method, Model, Params
 from bayesmix.specs import check_count
 
 _CHUNK = 2_000_000
@@ -25,6 +28,33 @@ FAR = 1.0
 _NAMED = 5
 _USER = 4
 """Frames from a warning to who called the verb: the verb and the check of its arguments between."""
+
+
+class Fitted(Protocol):
+    """What tables and effects ask of a fit; :class:`bayesmix.Fit` is one."""
+
+    @property
+    def model(self) -> Model: ...
+
+    @property
+    def method(self) -> Method: ...
+
+    @property
+    def tree(self) -> xr.DataTree: ...
+
+    @property
+    def data(self) -> pd.DataFrame: ...
+
+    @property
+    def design(self) -> Design: ...
+
+    def plausible(self, new_data: Any = None) -> tuple[Design, Params]:
+        """The design of some rows, and parameters (sample, ...) that the data leave plausible."""
+        ...
+
+    def estimated(self, new_data: Any = None) -> tuple[Design, Params]:
+        """The design of some rows, and every draw, or the estimate, for all of their groups."""
+        ...
 
 
 def picked(params: Params, samples: Array) -> dict[str, Array]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from bayesmix.errors import MissingCapability, SpecError
+from bayesmix.prediction import Fitted
 from bayesmix.specs import check_choice, check_number
-
-if TYPE_CHECKING:
-    from bayesmix.result import Fit
 
 PARTS = ("all", "population", "groups")
 FOLDED_FROM = 40
@@ -59,7 +56,7 @@ def _is_of_group(label: str) -> bool:
     return "|" in label.split("[", 1)[0]
 
 
-def information(fit: Fit) -> pd.Series:
+def information(fit: Fitted) -> pd.Series:
     r"""Log-likelihood, degrees of freedom, rows, AIC and BIC.
 
     .. math:: \mathrm{AIC} = 2k - 2\log L, \qquad \mathrm{BIC} = k\log n - 2\log L.

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import gammaln
 
-from bayesmix.blocks import loops
+from bayesmix.blocks import expert_priors, loops
+from bayesmix.blocks.expert_options import ExpertOptions
 from bayesmix.blocks.gated import Gated
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.kernels import Kernel
 from bayesmix.priors import LOG_2PI, Normal
 from bayesmix.protocols import Array, Design
-
-if TYPE_CHECKING:
-    from bayesmix.models.experts import MixtureOfExperts
-
 
 _COMPILED = 20_000
 """Draws from which on loading the compiled loop pays for itself."""
@@ -75,7 +71,7 @@ def _plain(values: Array) -> Array:
     return np.ascontiguousarray(values, dtype=float)
 
 
-def kernel(model: MixtureOfExperts, design: Design) -> Kernel:
+def kernel(model: ExpertOptions, design: Design) -> Kernel:
     """The compiled density with its arrays; every prior must be normal.
 
     Its parameters are the free variables u: for a predictor X (T u + t) the loop is given X T as
@@ -98,7 +94,7 @@ def kernel(model: MixtureOfExperts, design: Design) -> Kernel:
     arrays = (*arrays, *_positions(model, design), settings, _priors(model, shapes))
     variables = tuple((model.free_name(name), shape) for name, shape in shapes)
     plain = all(side.is_identity for side in units.sides)
-    reported = None if plain else functools.partial(model.reported, design=design)
+    reported = None if plain else functools.partial(expert_priors.reported, model, design=design)
     return Kernel(expert_kernel.log_joint, arrays, variables, reported)
 
 
@@ -111,7 +107,7 @@ def _constants(kind: str, y: Array, trials: Array) -> Array:
     return gammaln(trials + 1) - gammaln(y + 1) - gammaln(trials - y + 1)
 
 
-def _positions(model: MixtureOfExperts, design: Design) -> list[Array]:
+def _positions(model: ExpertOptions, design: Design) -> list[Array]:
     """Where each coefficient (column, expert) of each predictor is among the free parameters."""
     found, start, k = [], 0, model.n_experts
     for one in design.state.linear:
@@ -124,7 +120,7 @@ def _positions(model: MixtureOfExperts, design: Design) -> list[Array]:
     return found
 
 
-def _priors(model: MixtureOfExperts, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Array:
+def _priors(model: ExpertOptions, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Array:
     """Means and inverse scales of the normal priors, (2, coefficient)."""
     parts = []
     for name, shape in shapes:

@@ -12,18 +12,15 @@ Ueda, Nakano, Ghahramani & Hinton (2000), doi:10.1162/089976600300015088, split 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bayesmix.blocks import expert_moves
 from bayesmix.blocks.ascent import GAIN, MANY, SOME
+from bayesmix.blocks.expert_options import ExpertOptions
 from bayesmix.blocks.gated import Coefficients, Gated, em_step
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.protocols import Array, Design, Params
-
-if TYPE_CHECKING:
-    from bayesmix.models.experts import MixtureOfExperts
 
 _REGIONS = 12
 """Partitions of the predictors' space that are tried."""
@@ -41,9 +38,7 @@ _LOOKED_AT = 500
 Valued = tuple[float, Coefficients]
 
 
-def wider(
-    model: MixtureOfExperts, params: Params, design: Design, rng: np.random.Generator
-) -> Params:
+def wider(model: ExpertOptions, params: Params, design: Design, rng: np.random.Generator) -> Params:
     """The best parameters that the search finds; ``params`` themselves where none are better."""
     rows, to_raw = model.whitened(design)
     start = to_raw.whitened(model.coefficients(params, design))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from bayesmix.blocks import clusterwise
 from bayesmix.blocks.alignment import agreed_order, taken
 from bayesmix.blocks.ascent import best_runs
+from bayesmix.blocks.expert_options import ExpertOptions
 from bayesmix.blocks.gated import Coefficients, Gated
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.blocks.whitening import Whitening
 from bayesmix.protocols import Array, Design, Params
-
-if TYPE_CHECKING:
-    from bayesmix.models.experts import MixtureOfExperts
 
 _LOOKED_AT = 500
 """Rows from which starts are made."""
@@ -126,7 +122,7 @@ def standard_errors(rows: Gated, to_raw: Whitening, c: Coefficients) -> Coeffici
     return c.like(np.sqrt((root**2).sum(axis=1)))
 
 
-def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> list[Params]:
+def modes(model: ExpertOptions, design: Design, rng: np.random.Generator) -> list[Params]:
     """The best maxima of the likelihood, drawn in to where the priors have their mass."""
     run = best_runs(model, design, rng, restarts=10, max_iter=50, tolerance=1e-6).best
     params = model.em_wider(run.params, design, rng)
@@ -135,14 +131,14 @@ def modes(model: MixtureOfExperts, design: Design, rng: np.random.Generator) -> 
     return [{key: np.clip(free[key], *_bounds(model, name)) for name, key in keys.items()}]
 
 
-def _bounds(model: MixtureOfExperts, name: str) -> tuple[float, float]:
+def _bounds(model: ExpertOptions, name: str) -> tuple[float, float]:
     """The middle 99 % of a coefficient's prior."""
     draws = model.prior(name).draw(np.random.default_rng(0), (10_000,))
     low, high = np.quantile(draws, [0.005, 0.995])
     return float(low), float(high)
 
 
-def relabel(model: MixtureOfExperts, params: Params, design: Design) -> tuple[Params, Array]:
+def relabel(model: ExpertOptions, params: Params, design: Design) -> tuple[Params, Array]:
     """Every sample's experts in the order that agrees best with the others' responsibilities."""
     n_samples = len(next(iter(params.values())))
     order = agreed_order(model, params, design)
@@ -154,7 +150,7 @@ def relabel(model: MixtureOfExperts, params: Params, design: Design) -> tuple[Pa
     return _reordered(params, order), order
 
 
-def ordered(model: MixtureOfExperts, params: Params, design: Design) -> dict[str, Array]:
+def ordered(model: ExpertOptions, params: Params, design: Design) -> dict[str, Array]:
     """Each sample's experts by their own loc at the data's centre."""
     lead = (len(next(iter(params.values()))), model.n_experts)
     loc = design.state.linear[0].gather(params, lead) @ design.arrays["X"].mean(axis=0)

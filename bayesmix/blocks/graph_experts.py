@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bayesmix.blocks.expert_options import ExpertOptions
 from bayesmix.blocks.linear import Linear
 from bayesmix.blocks.outcomes import Gaussian
 from bayesmix.protocols import DATA, Design
 
-if TYPE_CHECKING:
-    from bayesmix.models.experts import MixtureOfExperts
 
-
-def model_of(model: MixtureOfExperts, design: Design) -> Any:
+def model_of(model: ExpertOptions, design: Design) -> Any:
     """The ``pm.Model``, its data under the names of the design's arrays."""
     import pymc as pm
     import pytensor.tensor as pt
@@ -48,7 +46,7 @@ def model_of(model: MixtureOfExperts, design: Design) -> Any:
     return built
 
 
-def _predictor(model: MixtureOfExperts, one: Linear, name: str, held: dict[str, Any]) -> Any:
+def _predictor(model: ExpertOptions, one: Linear, name: str, held: dict[str, Any]) -> Any:
     """One linear predictor of every expert, (obs, expert)."""
     tables = _coefficients(model, one, name, held)
     eta: Any = np.zeros((1, model.n_experts))
@@ -59,9 +57,7 @@ def _predictor(model: MixtureOfExperts, one: Linear, name: str, held: dict[str, 
     return eta
 
 
-def _coefficients(
-    model: MixtureOfExperts, one: Linear, name: str, held: dict[str, Any]
-) -> list[Any]:
+def _coefficients(model: ExpertOptions, one: Linear, name: str, held: dict[str, Any]) -> list[Any]:
     """Coefficients of every term, (expert, column): beta = T u + t where priors are standard."""
     import pymc as pm
     import pytensor.tensor as pt
