@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class Fitted(Protocol):
     @property
     def data(self) -> pd.DataFrame: ...
 
-    @property
+    @functools.cached_property
     def design(self) -> Design: ...
 
     def plausible(self, new_data: Any = None) -> tuple[Design, Params]:
