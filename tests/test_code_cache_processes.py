@@ -119,7 +119,7 @@ def test_edited_draws_are_drawn(copy: Path, tmp_path: Path) -> None:
 import numpy as np, pandas as pd, bayesmix as bm
 rng = np.random.default_rng(1)
 x = rng.normal(size=200)
-data = pd.DataFrame({"x": x, "y": np.where(rng.random(200) < 0.5, x, -x)})
+data = pd.DataFrame({"x": x, "y": np.where(rng.random(200) < 0.5, x, -x) + rng.normal(size=200)})
 model = bm.MixtureOfExperts("y ~ x", 2, gate="x")
 found = bm.fit(model, data, method=bm.EM(restarts=3), seed=1)
 print(np.asarray(found.sample(draws=500, seed=2)["y"]).sum())
