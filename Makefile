@@ -15,7 +15,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready ## Fit the census and write figures and the fit under build/demo/
-	@$(PY) -m bayesmix.demo --out build/demo
+	@$(PY) -m bayesmix.cli.demo --out build/demo
 
 test: $(VENV)/.ready-dev ## Check style and types, then run the tests
 	@$(PY) -m ruff check

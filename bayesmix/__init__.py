@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-from bayesmix import sources as sources
+from bayesmix.compiled import sources as sources
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 __version__ = "0.1.0"

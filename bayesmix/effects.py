@@ -23,12 +23,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
-from bayesmix import schema
-from bayesmix.errors import DataError, MissingCapability, SpecError, listed, suggestion
+from bayesmix.design import table
+from bayesmix.errors import (
+    DataError,
+    MissingCapability,
+    SpecError,
+    UnknownName,
+    brief,
+    listed,
+    suggestion,
+)
 from bayesmix.prediction import Fitted, chunks, n_samples
 from bayesmix.protocols import Array, Design, Params
 from bayesmix.specs import check_number
+from bayesmix.tree import read as tree_read
 
 MEASURES: dict[str, Callable[[Array, Array], Array]] = {
     "difference": lambda low, high: high - low,
@@ -36,6 +46,8 @@ MEASURES: dict[str, Callable[[Array, Array], Array]] = {
     "odds-ratio": lambda low, high: high * (1 - low) / (low * (1 - high)),
 }
 """How two averages are compared; differences are averages of differences, too."""
+
+
 STEP = 1e-4
 """Half of a slope's central difference, in standard deviations: its error is of order 1e-8."""
 
@@ -175,8 +187,8 @@ def odds_ratios(fit: Fitted, *, prob: float = 0.9) -> pd.DataFrame:
     names = [n for n in dims if "|" not in n and not n.startswith(("sigma_", "corr_"))]
     rows: dict[str, Any] = {}
     for name in (n for n in names if n != "Intercept"):
-        estimate = schema.estimates(fit.tree)[name].to_numpy()
-        point = params[name] if schema.is_sampled(fit.tree) else np.asarray(estimate)[None]
+        estimate = tree_read.estimates(fit.tree)[name].to_numpy()
+        point = params[name] if tree_read.is_sampled(fit.tree) else np.asarray(estimate)[None]
         drawn = np.exp(params[name].reshape(len(params[name]), -1))
         middle = np.median(np.exp(point.reshape(len(point), -1)), axis=0)
         low, high = np.quantile(drawn, [(1 - mass) / 2, (1 + mass) / 2], axis=0)
@@ -188,7 +200,7 @@ def odds_ratios(fit: Fitted, *, prob: float = 0.9) -> pd.DataFrame:
 
 def _rows(fit: Fitted, wanted: Question) -> pd.DataFrame:
     variable, new_data = wanted.variable, wanted.new_data
-    rows = fit.data if new_data is None else schema.frame(new_data)
+    rows = fit.data if new_data is None else table.frame(new_data)
     read = [name for name in fit.data.columns if name not in fit.design.observed]
     if variable not in read:
         raise DataError(
@@ -237,7 +249,7 @@ def _averages(
         raise DataError(f"by={missing} are not columns of these rows: {listed(rows.columns)}")
     codes, keys = _groups(rows, names)
     drawn = _by_group(*fit.plausible(changed), fit, codes, len(keys), of)
-    if schema.is_sampled(fit.tree) or len(drawn) == 1:
+    if tree_read.is_sampled(fit.tree) or len(drawn) == 1:
         return keys, drawn, drawn.mean(axis=0)
     point = _by_group(*fit.estimated(changed), fit, codes, len(keys), of)
     return keys, drawn, point.mean(axis=0)
@@ -295,3 +307,42 @@ def _table(
     }
     head = pd.DataFrame({"variable": wanted.variable, "contrast": contrast}, index=keys.index)
     return pd.concat([head, keys, pd.DataFrame(columns, index=keys.index)], axis=1)
+
+
+def by_group(tree: xr.DataTree, factor: Any) -> xr.Dataset:
+    """The effects that vary by a grouping factor, population and deviation added.
+
+    Raises
+    ------
+    MissingCapability, UnknownName
+        The fit has no group effects; none by this factor.
+    """
+    found = tree_read.estimates(tree)
+    groups = {str(name).split("|", 1)[1] for name in found.data_vars if "|" in str(name)}
+    if not groups:
+        raise MissingCapability(
+            "coefficients() is about effects that vary by group, as in '~ sex + (1 | edu)'; this "
+            "fit has none: see summary()"
+        )
+    if not isinstance(factor, str) or factor not in groups:
+        raise UnknownName(
+            f"coefficients(): no effects vary by {brief(factor)}: "
+            f"{suggestion(str(factor), sorted(groups))}"
+        )
+    tail = f"|{factor}"
+    names = [str(name) for name in found.data_vars if str(name).endswith(tail)]
+    effects = {name.removesuffix(tail): found[name] for name in names}
+    sums = {_effect(name): _added(found, _effect(name), values) for name, values in effects.items()}
+    return xr.Dataset(sums).rename({f"{factor}_group": factor})
+
+
+def _effect(name: str) -> str:
+    """The population's name of an effect: the deviation of the intercept is called ``1``."""
+    return "Intercept" if name == "1" else name
+
+
+def _added(found: xr.Dataset, name: str, deviation: xr.DataArray) -> xr.DataArray:
+    """Deviations around the population's effect; around zero where the formula has none."""
+    if name not in found or found[name].dims != deviation.dims[:-1]:
+        return deviation
+    return found[name] + deviation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import warnings
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -11,22 +12,31 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from bayesmix import memory
+from bayesmix import interrupts
 from bayesmix import rng as random
-from bayesmix.blocks import interrupts
-from bayesmix.errors import FarOutside, NoNumber
-from bayesmix.protocols import Array, Design, Method, Model, Params
+from bayesmix.errors import FarOutside, NoNumber, SpecError, brief
+from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
 from bayesmix.specs import check_count
 
 _CHUNK = 2_000_000
 """Largest (sample, obs) array that a prediction holds, 16 MB, where a block is not larger."""
+
+
 BLOCK = 256
 """Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
+
+
 OUTCOMES = 1000
 """Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
+
+
 FAR = 1.0
 """Ranges of the training rows beyond which a warning tells of a row."""
+
+
 _NAMED = 5
+
+
 _USER = 4
 """Frames from a warning to who called the verb: the verb and the check of its arguments between."""
 
@@ -73,7 +83,7 @@ def chosen(params: Params, draws: int | None, rows: int, seed: int) -> Array:
     n = n_samples(params)
     draws = (n if n > 1 else 1000) if draws is None else check_count("sample", "draws", draws)
     numbers = rows + sum(values[0].size for values in params.values())
-    memory.require(f"sample(draws={draws}) of {rows} rows", 8.0 * draws * numbers)
+    require(f"sample(draws={draws}) of {rows} rows", 8.0 * draws * numbers)
     whole, rest = divmod(draws, n)
     extra = random.stream(seed, "sample").choice(n, rest, replace=False)
     return np.concatenate([np.tile(np.arange(n), whole), np.sort(extra)]).astype(np.int64)
@@ -143,9 +153,6 @@ def quantiles(values: Array, levels: Array) -> Array:
         found = np.quantile(values, levels, axis=0)
     steps = np.quantile(values, levels, axis=0, method="inverted_cdf")
     return np.where(np.isnan(found), steps, found)
-
-
-# --- what a reader of predictions must be told ----------------------------------------------------
 
 
 def outside(trained: Design, new: Design) -> tuple[Array, list[str]]:
@@ -226,3 +233,102 @@ def named(rows: Array) -> str:
     if len(rows) > _NAMED:
         return f"rows {first}, ... ({len(rows)} rows)"
     return f"row{'s' if len(rows) > 1 else ''} {first}"
+
+
+_SHARE = 0.5
+"""Of the machine's memory: the rest is for the copies that a result is made of."""
+
+
+_UNKNOWN = 8 * 2**30
+"""Bytes, where the operating system does not say how much there is."""
+
+
+def require(what: str, size: float) -> None:
+    """Raise a SpecError where ``size`` bytes are more than half of the machine's memory.
+
+    Examples
+    --------
+    >>> require("sample(draws=1000)", 8000)
+    """
+    limit = _SHARE * _installed()
+    if size > limit:
+        raise SpecError(
+            f"{what} would take {size / 1e9:.3g} GB of memory, and this machine has "
+            f"{_installed() / 1e9:.3g}; at most half of it is taken: ask for fewer draws, or for "
+            "fewer rows at a time"
+        )
+
+
+def _installed() -> float:
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, OSError, ValueError):
+        return float(_UNKNOWN)
+
+
+def check_levels(quantiles: Any, what: str = "quantiles") -> Array:
+    """Levels of quantiles, or of intervals, numbers in (0, 1); anything else is a SpecError."""
+    try:
+        levels = np.asarray(quantiles, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        levels = np.empty(0)
+    if levels.ndim != 1 or not len(levels) or not ((levels > 0) & (levels < 1)).all():
+        raise SpecError(
+            f"{what} must be numbers in (0, 1), such as (0.05, 0.95), got {brief(quantiles)}"
+        )
+    return levels
+
+
+def check_values(values: Any) -> Array:
+    """Finite numbers in one dimension.
+
+    Raises
+    ------
+    SpecError
+        Anything else.
+    """
+    try:
+        found = np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError, OverflowError):
+        found = np.empty(0)
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all():
+        raise SpecError(f"give values of the target as finite numbers, got {brief(values)}")
+    return found
+
+
+def quantiles_of(model: HasComponents, params: Params, design: Design, levels: Array) -> Array:
+    """Least values at which the distribution function, averaged over samples, reaches each level.
+
+    Returns
+    -------
+    Array (level, obs). A row of which no finite value reaches the level has NaN.
+    """
+    from scipy.optimize import elementwise
+
+    below, rows = model.cdf(params, design), np.arange(design.n_obs)
+    mean, variance = model.moments(params, design)
+    # the middle one of the samples: a few may be far out
+    centre = np.median(mean, axis=0)
+    width = 1e-3 * (1e-12 + np.abs(centre)) + np.sqrt(np.median(variance, axis=0))
+    known = np.isfinite(centre) & np.isfinite(width)
+    # where the moments are beyond all numbers, quantiles may not be
+    centre, width = np.where(known, centre, 0.0), np.where(known, width, 1.0)
+    found = np.empty((len(levels), design.n_obs))
+    for i, level in enumerate(levels):
+
+        def excess(at: Array, rows: Array, level: float = level) -> Array:
+            if level <= 0.5:
+                return below(at, rows).mean(axis=0) - level
+            # 1 - level has digits that a probability near one has not
+            return (1 - level) - below(at, rows, above=True).mean(axis=0)
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            ends = elementwise.bracket_root(excess, centre - width, centre + width, args=(rows,))
+            root = elementwise.find_root(excess, ends.bracket, args=(rows,))
+        # where the function jumps, as that of counts does, the upper end has reached the level, and
+        # so has the whole number that it lies a rounding error above
+        reached = root.bracket[1]
+        whole = np.floor(reached)
+        reached = np.where(excess(whole, rows) >= 0, whole, reached)
+        found[i] = np.where(root.success, reached, np.nan)
+    return found

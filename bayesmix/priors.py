@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bayesmix.calls import Named, named
 from bayesmix.errors import SpecError, UnknownName, listed, suggestion
 from bayesmix.errors import brief as shown
+from bayesmix.protocols import Array, Design, HasPrior, Params
 from bayesmix.specs import check_number
 
-Array = NDArray[np.float64]
 LOG_2PI = math.log(2 * math.pi)
 
 
@@ -243,8 +242,12 @@ def check_effect_prior(name: str, prior: object) -> None:
 
 LOC_KINDS = ("loc", "gate", "scale")
 """Kinds of coefficients in a mixture: of the experts' locs, of the gate, of the log scale."""
+
+
 ALL = "all"
 """The name under which one prior is given to every parameter of a mixture."""
+
+
 STANDARD = "standard "
 """Prefix of a free variable that stands for a parameter in standard coordinates."""
 
@@ -337,3 +340,50 @@ def from_text(text: Any) -> Prior | LKJ:
         return KINDS[call.func.id](*given, **named)
     except TypeError as error:
         raise SpecError(f"{text!r} does not fit {call.func.id}: {error}") from error
+
+
+class IndependentPriors(HasPrior):
+    """The prior of a family whose free variables each have their own."""
+
+    @abstractmethod
+    def prior(self, name: str) -> Prior:
+        """The prior of each entry of one parameter, in standard units where none was given."""
+
+    @abstractmethod
+    def is_given(self, name: str) -> bool:
+        """Whether the parameter has a prior of its own, in the units of the data."""
+
+    @abstractmethod
+    def reported(self, free: Params, design: Design) -> dict[str, Array]:
+        """The reported parameters from free variables; any leading axes."""
+
+    @abstractmethod
+    def free(self, params: Params, design: Design) -> dict[str, Array]:
+        """The free variables from reported parameters; any leading axes."""
+
+    @abstractmethod
+    def log_volume(self, design: Design) -> float:
+        """log |d reported / d free|, a constant."""
+
+    def free_name(self, name: str) -> str:
+        """The free variable behind a parameter."""
+        return name if self.is_given(name) else STANDARD + name
+
+    def log_prior(self, params: Params, data: Any) -> Array:
+        design = self.design(data)
+        free = self.free(params, design)
+        total = np.full(len(next(iter(params.values()))), -self.log_volume(design))
+        for name in self.dims(design):
+            density = self.prior(name).log_density(free[self.free_name(name)])
+            total += density.reshape(len(total), -1).sum(axis=1)
+        return total
+
+    def draw_prior(self, data: Any, rng: np.random.Generator, draws: int) -> dict[str, Array]:
+        design = self.design(data)
+        free = {
+            self.free_name(name): self.prior(name).draw(
+                rng, (draws, *(len(design.coords[d]) for d in dims))
+            )
+            for name, dims in self.dims(design).items()
+        }
+        return self.reported(free, design)

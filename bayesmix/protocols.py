@@ -14,8 +14,16 @@ from bayesmix.calls import Named
 
 if TYPE_CHECKING:
     import pandas as pd
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 Array = NDArray[Any]
+
+
 Params = Mapping[str, Array]
 """Named parameters; every array carries one leading ``sample`` axis before its own dims."""
 
@@ -187,7 +195,7 @@ class HasTorch(Model):
 
     @abstractmethod
     def torch_module(self, data: Any) -> Any:
-        """A ``Likelihood`` module (:mod:`bayesmix.blocks.nets`) with parameters at a start."""
+        """A ``Likelihood`` (:mod:`bayesmix.networks.likelihood`) with parameters at a start."""
 
     @abstractmethod
     def from_torch(self, module: Any, data: Any) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -205,7 +213,7 @@ class HasGroups(HasTorch):
 
     @abstractmethod
     def grouped(self, data: Any) -> Any:
-        """The data of the likelihood, a ``GroupedLogit`` (:mod:`bayesmix.blocks.marginal`)."""
+        """The data of the likelihood, a ``GroupedLogit`` (:mod:`bayesmix.marginal.likelihood`)."""
 
     @abstractmethod
     def population(self, marginal: Any, point: Array, design: Design) -> dict[str, Array]:
@@ -225,7 +233,7 @@ class HasNetwork(HasTorch):
 
     @abstractmethod
     def trainable(self, data: Any, rows: Array | None = None) -> Any:
-        """The network with its data, a ``Task`` (:mod:`bayesmix.blocks.task`).
+        """The network with its data, a ``Task`` (:mod:`bayesmix.networks.task`).
 
         ``rows`` are those that train; units are theirs, not those of rows held out.
         """
@@ -403,3 +411,6 @@ class Method(Named, ABC):
     @abstractmethod
     def run(self, model: Any, design: Design, *, seed: int, progress: Report) -> Posterior:
         """Fit ``model`` to ``design``; the same seed gives the same numbers."""
+
+
+SAMPLE_DIMS = ("chain", "draw")

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bayesmix import workflow
-from bayesmix.models.experts import MixtureOfExperts
+from bayesmix.models.experts.spec import MixtureOfExperts
 from bayesmix.protocols import Array, Model
 
 TARGET = "y"

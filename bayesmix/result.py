@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from bayesmix import prediction, schema, storage, uncertainty
+from bayesmix import prediction
 from bayesmix import rng as random
-from bayesmix.blocks import mixtures
 from bayesmix.calls import named_verbs
+from bayesmix.design import table as schema
 from bayesmix.errors import DataError, MissingCapability
+from bayesmix.mixtures import algebra
+from bayesmix.prediction import check_levels, check_values, quantiles_of
 from bayesmix.protocols import Array, Design, HasComponents, Method, Model, Params
-from bayesmix.quantiles import check_levels, check_values, quantiles_of
+from bayesmix.tree import read, storage, uncertainty
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bayesmix.diagnostics import Diagnosis
+    from bayesmix.diagnostics.diagnosis import Diagnosis
 
 _TARGET = ("mean", "sd", "quantile_of_target")
 
@@ -63,7 +65,7 @@ class Fit:
     @property
     def data(self) -> pd.DataFrame:
         """The columns that the fit was made from."""
-        return schema.training_columns(self.tree)
+        return read.training_columns(self.tree)
 
     @functools.cached_property
     def design(self) -> Design:
@@ -103,10 +105,10 @@ class Fit:
         prob
             Mass of a central interval, in place of ``quantiles``.
         """
-        from bayesmix import diagnostics, tables
+        from bayesmix.diagnostics import diagnosis, tables
 
         levels = tuple(check_levels(quantiles)) if prob is None else tables.ends(prob)
-        return tables.chosen(diagnostics.summary(self.tree, quantiles=levels), only)
+        return tables.chosen(diagnosis.summary(self.tree, quantiles=levels), only)
 
     def comparisons(
         self,
@@ -172,22 +174,22 @@ class Fit:
         >>> fit.coefficients("edu")["Intercept"].sel(edu="Doctorate").round(2).item()
         0.01
         """
-        from bayesmix import coefficients
+        from bayesmix import effects
 
-        return coefficients.by_group(self.tree, group)
+        return effects.by_group(self.tree, group)
 
     def information(self) -> pd.Series:
         """Log-likelihood, degrees of freedom, AIC and BIC of a fit by maximum likelihood."""
-        from bayesmix import tables
+        from bayesmix.diagnostics import tables
 
         return tables.information(self)
 
     def diagnose(self) -> Diagnosis:
         """A verdict on the fit, with advice in sentences."""
-        from bayesmix import diagnostics, prior_beside
+        from bayesmix.diagnostics import diagnosis, prior_beside
 
         prior = prior_beside.beside(self.model, self.method, self.tree, self.design, self.seed)
-        return diagnostics.diagnose(self.tree, self.model.notes(self.design), prior)
+        return diagnosis.diagnose(self.tree, self.model.notes(self.design), prior)
 
     def predict(
         self, new_data: Any = None, *, quantiles: Sequence[float] = (0.05, 0.5, 0.95)
@@ -274,7 +276,7 @@ class Fit:
     @property
     def _has_samples(self) -> bool:
         """Whether the fit holds draws or members, rather than one point."""
-        return prediction.n_samples(schema.draws(self.tree)) > 1
+        return prediction.n_samples(read.draws(self.tree)) > 1
 
     def _spread(self, params: Params, design: Design) -> Params | None:
         """Values behind intervals of curves: draws, else those that the data leave plausible.
@@ -451,7 +453,7 @@ class Fit:
         model = self._mixture()
         design, params = self._at(new_data, outcome=True)
         parts = [
-            mixtures.responsibilities(*model.log_parts(params, part)).mean(axis=0)
+            algebra.responsibilities(*model.log_parts(params, part)).mean(axis=0)
             for _, part in prediction.chunks(design, prediction.n_samples(params) * self._n_parts())
         ]
         found = np.concatenate(parts)
@@ -484,7 +486,7 @@ class Fit:
 
     def _at(self, new_data: Any, *, outcome: bool = False) -> tuple[Design, Params]:
         """The design of the rows asked for, and parameters for all their groups."""
-        params = schema.draws(self.tree)
+        params = read.draws(self.tree)
         if new_data is None:
             return self.design, params
         design = self.model.new_design(new_data, self.design)

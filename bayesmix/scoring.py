@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from bayesmix import rng as random
-from bayesmix import schema
 from bayesmix.calls import named
+from bayesmix.design import table as tables
 from bayesmix.errors import DataError, SpecError, brief
+from bayesmix.prediction import check_levels
 from bayesmix.protocols import Array
-from bayesmix.quantiles import check_levels
 from bayesmix.result import Fit
 from bayesmix.specs import check_count, check_switch
 
@@ -360,7 +360,7 @@ def _line(values: pd.Series, best: str) -> dict[str, Any]:
 
 def _outcomes(fit: Fit, data: Any) -> Array:
     """The observed outcome as numbers."""
-    table = fit.data if data is None else schema.frame(data)
+    table = fit.data if data is None else tables.frame(data)
     target = fit.target
     if target not in table.columns:
         raise DataError(f"these rows cannot be scored: give the outcome {target!r}")
@@ -370,7 +370,7 @@ def _outcomes(fit: Fit, data: Any) -> Array:
             f"scores need numbers, and column {target!r} holds {column.dtype} "
             f"({column.iloc[0]!r}): recode it to 0 and 1 before the fit"
         )
-    schema.columns(table, [target])
+    tables.columns(table, [target])
     return column.to_numpy(dtype=float)
 
 

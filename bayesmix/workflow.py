@@ -18,24 +18,16 @@ from typing import Any
 
 import xarray as xr
 
-from bayesmix import (
-    __version__,
-    functions,
-    labels,
-    optimizers,
-    priors,
-    schema,
-    specs,
-    storage,
-    wholeness,
-)
+from bayesmix import __version__, optimizers, priors, specs
 from bayesmix import rng as random
-from bayesmix.blocks import pytensor_folder
 from bayesmix.calls import named
+from bayesmix.compiled import pytensor_folder
+from bayesmix.design import table
 from bayesmix.errors import FitFileError, MissingCapability, SpecError, UnknownName, suggestion
 from bayesmix.progress import reporter
 from bayesmix.protocols import HasPrior, Method, Model
 from bayesmix.result import Fit
+from bayesmix.tree import build, function_space, order, storage, wholeness
 
 _ENGINES = ("pymc", "pytensor", "nutpie", "numba", "torch", "numpy", "scipy", "xarray")
 
@@ -96,9 +88,9 @@ def fit(
     if not isinstance(progress, bool):
         raise SpecError(f"progress must be True or False, got {progress!r}")
     design = model.design(data)
-    schema.check_names(model.dims(design), design)
+    build.check_names(model.dims(design), design)
     model.check_outcome(design)
-    data_hash = schema.hash_frame(design.columns)
+    data_hash = table.hash_frame(design.columns)
     attrs = _attrs(model, chosen, seed, data_hash)
     stored = _cached(cache, attrs)
     if stored is not None and stored.exists():
@@ -108,13 +100,13 @@ def fit(
     pytensor_folder.prepare()
     start = time.perf_counter()
     with reporter(progress) as report:
-        posterior = labels.aligned(
+        posterior = order.aligned(
             chosen.run(model, design, seed=seed, progress=report), model, design
         )
-    tree = schema.build_tree(posterior, model, design)
-    in_function_space = functions.of(posterior, model, design)
+    tree = build.build_tree(posterior, model, design)
+    in_function_space = function_space.of(posterior, model, design)
     if in_function_space is not None:
-        tree[functions.GROUP] = xr.DataTree(in_function_space)
+        tree[function_space.GROUP] = xr.DataTree(in_function_space)
     tree.attrs.update(attrs, wall_seconds=time.perf_counter() - start)
     if isinstance(model, HasPrior) and issubclass(chosen.requires, HasPrior):
         tree.attrs["priors"] = json.dumps(model.prior_table(design))
@@ -174,7 +166,7 @@ def _store(found: Fit, path: Path) -> None:
 
 @functools.cache
 def models() -> dict[str, type[Model]]:
-    """Every model family by class name, found in ``bayesmix/models``."""
+    """Every model family by class name: files of ``bayesmix/models``, or ``spec`` in folders."""
     return _discover("models", Model)
 
 
@@ -200,7 +192,8 @@ def _discover(room: str, kind: type) -> dict[str, type]:
     found: dict[str, type] = {}
     package = importlib.import_module(f"bayesmix.{room}")
     for entry in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"bayesmix.{room}.{entry.name}")
+        name = f"{entry.name}.spec" if entry.ispkg else entry.name
+        module = importlib.import_module(f"bayesmix.{room}.{name}")
         for name, value in vars(module).items():
             own = inspect.isclass(value) and value.__module__ == module.__name__
             if own and issubclass(value, kind) and not inspect.isabstract(value):

@@ -16,35 +16,32 @@ from bayesmix import workflow
 
 PACKAGE = Path(workflow.__file__).resolve().parent
 
-# DESIGN.md, section 3. A module that stands in no list is what the user calls: floor 4.
+# DESIGN.md, section 3: every module and folder of the package, floor by floor.
 FLOORS = [
-    {"calls", "errors", "files", "memory", "rng", "sources", "specs"},
-    {"protocols", "kernels", "priors", "optimizers", "schema", "manifest", "datasets"},
-    {"blocks", "mixtures"},
+    {"calls", "errors", "files", "interrupts", "optimizers", "priors", "progress", "protocols"}
+    | {"rng", "specs"},
+    {"datasets", "design", "tree"},
+    {"chains", "compiled", "marginal", "maxima", "mixtures", "networks", "variational"},
     {"models", "inference"},
+    {"calibrate", "comparison", "diagnostics", "effects", "plots", "prediction", "regressor"}
+    | {"result", "scoring", "workflow"},
+    {"book", "cli"},
 ]
-TOP = len(FLOORS)
-
-# Modules that are the inside of another one count as that one.
-PARTS = {
-    "checks": "diagnostics",
-    "elpd": "comparison",
-    "selection": "comparison",
-    "nested": "comparison",
-}
+WIDEST = 16
+"""Modules in a folder, at most."""
 
 # Who may import what, at the top of a module or inside a function. A library that is not named
 # here is free to all.
 ROOMS = {
-    "pymc": {"priors", "blocks", "models", "inference", "equivalence"},
-    "pytensor": {"blocks", "models", "inference"},
+    "pymc": {"priors", "calibrate", "compiled", "models", "inference"},
+    "pytensor": {"compiled", "mixtures", "models", "inference"},
     "nutpie": {"inference"},
-    "numba": {"blocks", "inference", "doctor"},
-    "torch": {"rng", "blocks", "models", "inference", "doctor"},
-    "zuko": {"blocks", "models", "inference"},
+    "numba": {"compiled", "models", "inference", "cli"},
+    "torch": {"rng", "mixtures", "networks", "models", "inference", "cli"},
+    "zuko": {"networks", "models", "inference"},
     "arviz": {"diagnostics", "comparison", "plots"},
     "matplotlib": {"plots"},
-    "sklearn": {"blocks", "datasets", "scoring", "regressor"},
+    "sklearn": {"chains", "datasets", "scoring", "regressor"},
 }
 ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"}
 
@@ -53,20 +50,24 @@ ALIASES = {"arviz_base": "arviz", "arviz_stats": "arviz", "arviz_plots": "arviz"
 HEAVY = {*ROOMS, *ALIASES, "scipy.stats", "formulae"}
 ALL_ABOUT = {
     "bayesmix.regressor": "sklearn",
-    "bayesmix.blocks.nets": "torch",
-    "bayesmix.blocks.nets_links": "torch",
-    "bayesmix.blocks.fastmath": "numba",
-    "bayesmix.blocks.expert_kernel": "numba",
-    "bayesmix.blocks.expert_draws": "numba",
-    "bayesmix.blocks.generators": "numba",
-    "bayesmix.blocks.glm_arrays": "numba",
-    "bayesmix.blocks.glm_groups": "numba",
-    "bayesmix.blocks.glm_kernel": "numba",
-    "bayesmix.blocks.glm_pilot": "numba",
-    "bayesmix.blocks.glm_rows": "numba",
-    "bayesmix.blocks.link_rows": "numba",
-    "bayesmix.blocks.products": "pytensor",
-    "bayesmix.blocks.network_kernel": "numba",
+    "bayesmix.networks.likelihood": "torch",
+    "bayesmix.networks.stochastic": "torch",
+    "bayesmix.models.binomial_glm.in_torch": "torch",
+    "bayesmix.models.binomial_glm.links_in_torch": "torch",
+    "bayesmix.models.experts.in_torch": "torch",
+    "bayesmix.models.mdn.in_torch": "torch",
+    "bayesmix.compiled.vector": "numba",
+    "bayesmix.compiled.generators": "numba",
+    "bayesmix.compiled.products": "pytensor",
+    "bayesmix.models.experts.in_numba": "numba",
+    "bayesmix.models.experts.draws": "numba",
+    "bayesmix.models.binomial_glm.kernel": "numba",
+    "bayesmix.models.binomial_glm.in_numba": "numba",
+    "bayesmix.models.binomial_glm.groups_in_numba": "numba",
+    "bayesmix.models.binomial_glm.pilot": "numba",
+    "bayesmix.models.binomial_glm.links_in_numba": "numba",
+    "bayesmix.models.binomial_glm.rows_in_numba": "numba",
+    "bayesmix.models.mdn.in_numba": "numba",
     "bayesmix.plots.": "matplotlib",
 }
 
@@ -113,17 +114,22 @@ def called_module(node: ast.AST) -> str:
             return ""
 
 
-def statements(node: ast.AST, at_top: bool) -> Iterator[tuple[ast.stmt, bool]]:
-    """Every import in a node that runs, as a statement, and whether it runs on import."""
+def statements(
+    node: ast.AST, at_top: bool, *, types: bool = False
+) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every import in a node that runs, as a statement, and whether it runs on import.
+
+    With ``types`` those under ``TYPE_CHECKING`` too, which never run.
+    """
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield node, at_top
         return
     if module := called_module(node):
         yield ast.Import([ast.alias(module)], lineno=getattr(node, "lineno", 0)), at_top
-    for_types = isinstance(node, ast.If) and is_for_types(node)
+    for_types = not types and isinstance(node, ast.If) and is_for_types(node)
     at_top = at_top and not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     for child in node.orelse if for_types else ast.iter_child_nodes(node):
-        yield from statements(child, at_top)
+        yield from statements(child, at_top, types=types)
 
 
 def targets(name: str, path: Path, node: ast.stmt) -> list[str]:
@@ -141,11 +147,11 @@ def targets(name: str, path: Path, node: ast.stmt) -> list[str]:
     return [full if full in SOURCES or not is_own else base for full in inner]
 
 
-def imports_of(name: str, path: Path, source: str) -> list[Import]:
-    """Every import that a module runs, wherever in the module it stands."""
+def imports_of(name: str, path: Path, source: str, *, types: bool = False) -> list[Import]:
+    """Every import that a module runs, wherever in the module it stands; or those for types too."""
     return [
         Import(name, target, node.lineno, at_top)
-        for node, at_top in statements(ast.parse(source), at_top=True)
+        for node, at_top in statements(ast.parse(source), at_top=True, types=types)
         for target in targets(name, path, node)
     ]
 
@@ -156,17 +162,25 @@ IMPORTS = [
     for each in imports_of(name, path, path.read_text(encoding="utf-8"))
 ]
 OWN = [each for each in IMPORTS if each.library == "bayesmix"]
+FOR_TYPES = [
+    each
+    for name, path in SOURCES.items()
+    for each in imports_of(name, path, path.read_text(encoding="utf-8"), types=True)
+    if each.library == "bayesmix"
+]
+"""The package's own imports, and those that only type checkers see."""
 
 
 def room(module: str) -> str:
     """The module or folder right below ``bayesmix``; empty for the package itself."""
-    name = module.split(".")[1] if "." in module else ""
-    return PARTS.get(name, name)
+    return module.split(".")[1] if "." in module else ""
 
 
 def floor(module: str) -> int:
     """The floor on which a module stands."""
-    return next((i for i, rooms in enumerate(FLOORS) if room(module) in rooms), TOP)
+    if module == "bayesmix":
+        return len(FLOORS)  # the public names: of all floors
+    return next(i for i, rooms in enumerate(FLOORS) if room(module) in rooms)
 
 
 def listing(found: list[Import]) -> str:
@@ -178,7 +192,7 @@ def test_the_house_was_found() -> None:
     """The files and imports that the tests below go through are really there."""
     assert {"bayesmix", "bayesmix.errors", "bayesmix.models", "bayesmix.workflow"} <= set(SOURCES)
     rooms = {room(name) for name in SOURCES}
-    assert set().union(*FLOORS) <= rooms
+    assert set().union(*FLOORS) | {""} == rooms
     assert len(OWN) > len(SOURCES) / 2
     assert any(not each.at_top for each in OWN)
 
@@ -188,7 +202,7 @@ def test_the_house_was_found() -> None:
     [
         ("import torch.nn as nn", [("torch.nn", True)]),
         ("from torch import nn", [("torch.nn", True)]),
-        ("from . import schema", [("bayesmix.schema", True)]),
+        ("from . import specs", [("bayesmix.specs", True)]),
         ("from .errors import listed, DataError", [("bayesmix.errors", True)] * 2),
         ("from bayesmix import fit, rng", [("bayesmix", True), ("bayesmix.rng", True)]),
         ("def f():\n    import pymc", [("pymc", False)]),
@@ -209,16 +223,23 @@ def test_imports_are_read_right(source: str, expected: list[tuple[str, bool]] | 
 
 def test_relative_imports_are_read_right() -> None:
     """Relative imports resolve against the folder of the module, one folder up for each dot."""
-    inner = imports_of("bayesmix.blocks.x", PACKAGE / "blocks" / "x.py", "from . import native")
-    outer = imports_of("bayesmix.blocks.x", PACKAGE / "blocks" / "x.py", "from ..rng import stream")
-    start = imports_of("bayesmix.blocks", PACKAGE / "blocks" / "__init__.py", "from .. import rng")
+    inner = imports_of("bayesmix.compiled.x", PACKAGE / "compiled" / "x.py", "from . import native")
+    outer = imports_of(
+        "bayesmix.compiled.x", PACKAGE / "compiled" / "x.py", "from ..rng import stream"
+    )
+    start = imports_of(
+        "bayesmix.compiled", PACKAGE / "compiled" / "__init__.py", "from .. import rng"
+    )
     found = [each.target for each in (*inner, *outer, *start)]
-    assert found == ["bayesmix.blocks.native", "bayesmix.rng", "bayesmix.rng"]
+    assert found == ["bayesmix.compiled.native", "bayesmix.rng", "bayesmix.rng"]
 
 
 def test_no_import_points_up() -> None:
-    """A module imports from its own floor and those below, never from above, not even late."""
-    upward = [each for each in OWN if floor(each.target) > floor(each.importer)]
+    """A module imports from its own floor and from below, not even late or for types from above."""
+    upward = [
+        each for each in FOR_TYPES
+        if each.target != "bayesmix" and floor(each.target) > floor(each.importer)
+    ]  # fmt: skip
     assert not upward, f"these imports point up:\n{listing(upward)}"
 
 
@@ -229,10 +250,38 @@ def test_models_and_inference_do_not_know_each_other() -> None:
     assert not across, f"models and inference must not import each other:\n{listing(across)}"
 
 
+def test_families_do_not_know_each_other() -> None:
+    """A family's folder imports from no other: what two share stands on a floor below."""
+    families = [e for e in FOR_TYPES if room(e.importer) == room(e.target) == "models"]
+    across = [e for e in families if e.importer.split(".")[2:3] != e.target.split(".")[2:3]]
+    assert not across, f"families must not import each other:\n{listing(across)}"
+
+
+def test_no_folder_is_wide() -> None:
+    """A folder that holds more than a reader can keep in mind asks for a noun of its own."""
+    inside: dict[Path, int] = {}
+    for path in SOURCES.values():
+        if path.name != "__init__.py":
+            inside[path.parent] = inside.get(path.parent, 0) + 1
+    wide = {str(folder.relative_to(PACKAGE)): n for folder, n in inside.items() if n > WIDEST}
+    assert len(inside) > 10 and not wide, f"more than {WIDEST} modules: {wide}"
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    """One name means one thing: no two public classes of the package share one."""
+    found: dict[str, list[str]] = {}
+    for name, path in SOURCES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    twice = {kind: where for kind, where in found.items() if len(where) > 1}
+    assert len(found) > 50 and not twice, f"classes of one name: {twice}"
+
+
 def test_no_import_goes_in_a_circle() -> None:
-    """No module imports itself through others, not even inside functions."""
+    """No module imports itself through others, not even inside functions or for types alone."""
     graph: dict[str, set[str]] = {name: set() for name in SOURCES}
-    for each in OWN:
+    for each in FOR_TYPES:
         graph[each.importer].add(each.target)
     try:
         TopologicalSorter(graph).prepare()

@@ -9,10 +9,11 @@ from small_fits import CENSUS_PRIORS
 
 import bayesmix as bm
 from bayesmix import rng as random
-from bayesmix.blocks import groups, native
-from bayesmix.blocks.glm_priors import log_volume, spread_in
-from bayesmix.blocks.graph import PARAMETRIZATIONS
-from bayesmix.blocks.target import of_graph, target
+from bayesmix.compiled import native
+from bayesmix.compiled.density import of_graph, target
+from bayesmix.models.binomial_glm import equation
+from bayesmix.models.binomial_glm.in_pymc import PARAMETRIZATIONS
+from bayesmix.models.binomial_glm.priors import log_volume, spread_in
 from bayesmix.priors import LOG_2PI
 
 FORMULAS = [
@@ -94,10 +95,10 @@ def correlation_volume(design, params):
         if n > 1:
             prior = design.state.priors.of_factor(factor, "corr")
             _, corr = standard_spread(design, factor, params)
-            unit = (groups.partial_correlations(corr) + 1) / 2
+            unit = (equation.partial_correlations(corr) + 1) / 2
             shape = prior.shapes(n)
             total += beta(shape, shape).logpdf(unit).sum(axis=1)
-            total -= groups.lkj_log_density(corr, prior)
+            total -= equation.lkj_log_density(corr, prior)
     return total
 
 
@@ -180,7 +181,7 @@ def test_lkj_density_in_two_dimensions_is_the_beta_of_the_correlation():
 
     r = np.linspace(-0.9, 0.9, 7)
     corr = np.array([[[1, x], [x, 1]] for x in r])
-    ours = groups.lkj_log_density(corr, bm.LKJ(2.0))
+    ours = equation.lkj_log_density(corr, bm.LKJ(2.0))
     np.testing.assert_allclose(ours, beta(2, 2).logpdf((r + 1) / 2) - np.log(2), rtol=1e-12)
 
 
@@ -193,7 +194,7 @@ def test_lkj_density_in_three_dimensions_integrates_to_one():
         corr[:, i, j] = corr[:, j, i] = r[:, column]
     inside = np.linalg.eigvalsh(corr).min(axis=1) > 0
     density = np.zeros(len(r))
-    density[inside] = 8 * np.exp(groups.lkj_log_density(corr[inside], bm.LKJ(2.0)))
+    density[inside] = 8 * np.exp(equation.lkj_log_density(corr[inside], bm.LKJ(2.0)))
     assert abs(density.mean() - 1) < 4 * density.std() / np.sqrt(len(r))
 
 
@@ -202,12 +203,12 @@ def test_group_density_is_the_multivariate_normal():
     from scipy.stats import multivariate_normal
 
     generator = random.stream(7, "groups")
-    corr = groups.lkj_draw(generator, bm.LKJ(2.0), 3, 2)
+    corr = equation.lkj_draw(generator, bm.LKJ(2.0), 3, 2)
     sigma, deviation = generator.uniform(0.5, 2, (3, 2)), generator.normal(size=(3, 5, 2))
     for s in range(3):
         covariance = np.outer(sigma[s], sigma[s]) * corr[s]
         expected = multivariate_normal([0, 0], covariance).logpdf(deviation[s]).sum()
-        found = groups.log_density(deviation, sigma, corr)[s]
+        found = equation.log_density(deviation, sigma, corr)[s]
         assert found == pytest.approx(expected, rel=1e-12)
 
 

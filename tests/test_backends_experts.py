@@ -9,7 +9,7 @@ from mixture_cases import DRAWS, EXPERTS, case, table_of_experts
 
 import bayesmix as bm
 from bayesmix import rng as random
-from bayesmix.blocks.target import Target, target
+from bayesmix.compiled.density import Target, target
 
 EACH = pytest.mark.parametrize("name", EXPERTS)
 
@@ -17,7 +17,7 @@ EACH = pytest.mark.parametrize("name", EXPERTS)
 @EACH
 def test_torch_equals_numpy(name):
     """The torch module at a draw has NumPy's log density row by row, and its total."""
-    from bayesmix.blocks.nets_experts import ExpertsLikelihood
+    from bayesmix.models.experts.in_torch import ExpertsLikelihood
 
     model, design, params = case(name)
     expected = model.log_density(params, design)
@@ -32,7 +32,7 @@ def test_torch_equals_numpy(name):
 @EACH
 def test_torch_parameters_are_named_as_numpy_has_them(name):
     """Coefficients come back in order of the experts, the gate's summing to zero."""
-    from bayesmix.blocks.nets_experts import ExpertsLikelihood
+    from bayesmix.models.experts.in_torch import ExpertsLikelihood
 
     model, design, params = case(name)
     point = {key: value[0] for key, value in params.items()}
@@ -74,7 +74,7 @@ def test_a_density_of_nan_is_refused_by_the_loop():
 @pytest.mark.slow
 def test_nan_in_one_expert_is_not_taken_for_no_weight():
     """The likelihood itself, without the prior, is NaN where one expert's loc is."""
-    from bayesmix.blocks import expert_kernel
+    from bayesmix.models.experts import in_numba
 
     model, design, params = case("gaussian")
     kernel = model.kernel(design)
@@ -82,10 +82,10 @@ def test_nan_in_one_expert_is_not_taken_for_no_weight():
     point = target(model, design).point({key: value[0] for key, value in free.items()})
     arrays = kernel.arrays[:-1]
     expected = model.log_density(params, design)[0].sum()
-    found = expert_kernel.log_likelihood(point, *arrays, np.zeros(point.size))
+    found = in_numba.log_likelihood(point, *arrays, np.zeros(point.size))
     assert found == pytest.approx(expected, rel=1e-10)
     point[1] = np.nan
-    assert np.isnan(expert_kernel.log_likelihood(point, *arrays, np.zeros(point.size)))
+    assert np.isnan(in_numba.log_likelihood(point, *arrays, np.zeros(point.size)))
 
 
 def test_other_priors_are_left_to_pymc():

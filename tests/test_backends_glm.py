@@ -9,8 +9,8 @@ from test_backends import CASES, FORMULAS, PRIORS, built, table
 
 import bayesmix as bm
 from bayesmix import rng as random
-from bayesmix.blocks import glm_regression
-from bayesmix.blocks.target import of_graph, of_kernel, target
+from bayesmix.compiled.density import of_graph, of_kernel, target
+from bayesmix.models.binomial_glm import regression as glm_regression
 
 
 def by_name(density):
@@ -116,7 +116,7 @@ def test_rows_that_repeat_are_counted_together(formula):
 
 def test_small_groups_are_read_where_their_effects_are():
     """Groups of three rows have their information renewed; the posterior is the same."""
-    from bayesmix.blocks.glm_kernel import RENEWED
+    from bayesmix.models.binomial_glm.in_numba import RENEWED
 
     model = bm.BinomialGLM("y ~ x + (1 | g) + (1 | h)")
     design = model.design(bernoulli(60, 20))
@@ -149,7 +149,7 @@ def test_priors_that_the_loop_does_not_know_are_left_to_pymc():
 
 def test_a_new_formula_compiles_nothing(monkeypatch):
     """Once the loop is there, no formula needs the compiler."""
-    from bayesmix.blocks import native
+    from bayesmix.compiled import native
 
     model = bm.BinomialGLM("p(high, total) ~ sex + (1 | edu)")
     target(model, model.design(table()), standard=True)

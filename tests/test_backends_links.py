@@ -18,9 +18,10 @@ from test_backends_glm import assert_same_posterior, bernoulli, by_name
 
 import bayesmix as bm
 from bayesmix import rng as random
-from bayesmix.blocks import glm_regression, links
-from bayesmix.blocks.grouped_logit import LinkedCounts
-from bayesmix.blocks.target import of_graph, of_kernel, target
+from bayesmix.compiled.density import of_graph, of_kernel, target
+from bayesmix.marginal import links
+from bayesmix.marginal.outcomes import LinkedCounts
+from bayesmix.models.binomial_glm import regression as glm_regression
 
 OTHERS = pytest.mark.parametrize("link", ["probit", "cloglog"])
 ETA = np.array([-40.0, -31.0, -29.0, -8.0, -2.5, -0.1, 0.0, 0.3, 2.0, 5.0, 8.0, 31.0, 40.0])
@@ -74,7 +75,7 @@ def test_torch_log_probability_and_slopes_equal_numpy(link):
     """Torch has NumPy's log probability, and its gradients are NumPy's score, to both far ends."""
     import torch
 
-    from bayesmix.blocks.nets import BinomialLinked
+    from bayesmix.models.binomial_glm.in_torch import BinomialLinked
 
     eta, y, n = rows()
     outcome, counts = BinomialLinked.of(y, n, link), LinkedCounts(y, n, link)
@@ -165,7 +166,7 @@ def test_pilot_moves_coordinates_and_not_the_posterior(formula, link):
 @OTHERS
 def test_small_groups_are_read_where_their_effects_are(link):
     """Groups of three rows have their information renewed; the posterior is the same."""
-    from bayesmix.blocks.glm_kernel import RENEWED
+    from bayesmix.models.binomial_glm.in_numba import RENEWED
 
     model = bm.BinomialGLM("y ~ x + (1 | g) + (1 | h)", link=link)
     design = model.design(bernoulli(60, 20))
@@ -194,7 +195,7 @@ def test_marginal_likelihood_equals_torch(link):
     """NumPy's Laplace approximation and its gradient are torch's, with the observed information."""
     import torch
 
-    from bayesmix.blocks.marginal import Marginal
+    from bayesmix.marginal.likelihood import Marginal
 
     model, design = built(FORMULAS[5], link)
     marginal, module = Marginal(model.grouped(design)), model.torch_module(design)
@@ -214,7 +215,7 @@ def test_marginal_likelihood_equals_torch(link):
 @OTHERS
 def test_quadrature_has_the_gradient_of_its_value(link):
     """The gradient of adaptive quadrature is that of central differences of its sum."""
-    from bayesmix.blocks.quadrature import Quadrature
+    from bayesmix.marginal.quadrature import Quadrature
 
     model, design = built(FORMULAS[3], link)
     objective = Quadrature(model.grouped(design), 5)

@@ -7,7 +7,7 @@ import pytest
 from mixture_cases import DRAWS, EXPERTS, NETWORKS, agree, case, in_pymc
 
 from bayesmix import rng as random
-from bayesmix.blocks.target import target
+from bayesmix.compiled.density import target
 
 EACH = pytest.mark.parametrize("name", [*EXPERTS, *NETWORKS])
 

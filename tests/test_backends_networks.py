@@ -11,7 +11,7 @@ from pymc_reading import pymc_says
 
 import bayesmix as bm
 from bayesmix import rng as random
-from bayesmix.blocks.target import target
+from bayesmix.compiled.density import target
 
 EACH = pytest.mark.parametrize("name", NETWORKS)
 
@@ -70,13 +70,15 @@ def test_torch_gradient_is_that_of_the_compiled_likelihood(name):
     """Autodiff of the torch module equals the kernel's gradient without a prior."""
     import torch
 
-    from bayesmix.blocks.network import Units
-    from bayesmix.blocks.trainable import Trainable
+    from bayesmix.models.mdn.equation import NetworkUnits
+    from bayesmix.models.mdn.task import Trainable
 
     model, design, _ = case(name)
     x, y = design.arrays["X"], design.arrays["Y"]
     network = model.network_of(design)
-    as_they_are = Units(*(np.full(m, v) for m in (x.shape[1], y.shape[1]) for v in (0.0, 1.0)))
+    as_they_are = NetworkUnits(
+        *(np.full(m, v) for m in (x.shape[1], y.shape[1]) for v in (0.0, 1.0))
+    )
     task = Trainable(
         network,
         as_they_are,
@@ -102,7 +104,7 @@ def test_torch_computes_many_networks_at_once(name):
     """With a leading axis of members on every parameter, each member has its own log density."""
     import torch
 
-    from bayesmix.blocks.nets_mdn import log_density
+    from bayesmix.models.mdn.in_torch import log_density
 
     model, design, params = case(name)
     network = model.network_of(design)

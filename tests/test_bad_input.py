@@ -26,12 +26,9 @@ from mistakes import (
 )
 
 import bayesmix as bm
-from bayesmix import datasets, manifest
-from bayesmix.errors import (
-    BayesmixError,
-    DataFileError,
-    FitFileError,
-)
+from bayesmix import datasets
+from bayesmix.datasets import manifest
+from bayesmix.errors import BayesmixError, DataFileError, FitFileError
 
 ROWS = [
     *mistakes_in_data.ROWS,

@@ -29,10 +29,12 @@ from small_fits import (
 )
 
 import bayesmix as bm
-from bayesmix import optimizers, priors, schema, specs, workflow
-from bayesmix.blocks import native
-from bayesmix.blocks import target as targets
+from bayesmix import optimizers, priors, protocols, specs, workflow
+from bayesmix.compiled import density as targets
+from bayesmix.compiled import native
+from bayesmix.design import table
 from bayesmix.protocols import HasNetwork
+from bayesmix.tree import read
 
 PAIRS = pytest.mark.parametrize(("family", "method"), pairs())
 OBJECTIVES = {"log_likelihood", "log_joint", "log_joint_unconstrained", "elbo", "nll", "sse"}
@@ -75,8 +77,8 @@ def test_groups(family: str, method: str) -> None:
 def test_parameters_are_named_and_labelled(family: str, method: str) -> None:
     """Reported parameters carry the model's dims and labels, with sample dims for draws alone."""
     found = fitted(family, method)
-    values, dims = schema.estimates(found.tree), found.model.dims(found.design)
-    lead = schema.SAMPLE_DIMS if schema.is_sampled(found.tree) else ()
+    values, dims = read.estimates(found.tree), found.model.dims(found.design)
+    lead = protocols.SAMPLE_DIMS if read.is_sampled(found.tree) else ()
     lead = ("member",) if method == "ensemble" else lead
     assert list(values.data_vars) == list(dims)
     for name, variable in values.data_vars.items():
@@ -84,7 +86,7 @@ def test_parameters_are_named_and_labelled(family: str, method: str) -> None:
         assert np.isfinite(variable).all(), name
         for dim in dims[str(name)]:
             assert tuple(variable[dim].to_numpy().tolist()) == found.design.coords[dim]
-    for node in ("sample_stats",) if schema.is_sampled(found.tree) else ():
+    for node in ("sample_stats",) if read.is_sampled(found.tree) else ():
         assert all(v.dims == lead for v in found.tree[node].data_vars.values())
 
 
@@ -110,7 +112,7 @@ def test_root_attributes(family: str, method: str) -> None:
     assert specs.from_json(attrs["method"], types) == found.method
     assert attrs["seed"] == found.seed == 1
     assert json.loads(attrs["versions"])["bayesmix"] == bm.__version__
-    assert attrs["data_hash"] == schema.hash_frame(found.data)
+    assert attrs["data_hash"] == table.hash_frame(found.data)
     assert attrs["wall_seconds"] > 0
     assert attrs["engine"] in ("mcmc", "independent", "point", "prior")
 
@@ -137,10 +139,10 @@ def test_other_seed_other_draws(family: str, method: str) -> None:
     A network's does: its starts are random.
     """
     one, two = fitted(family, method), fitted(family, method, seed=2)
-    values = [schema.draws(found.tree) for found in (one, two)]
+    values = [read.draws(found.tree) for found in (one, two)]
     for name in values[0]:
         a, b = values[0][name], values[1][name]
-        if not schema.is_sampled(one.tree) and not isinstance(one.model, HasNetwork):
+        if not read.is_sampled(one.tree) and not isinstance(one.model, HasNetwork):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
         elif not name.startswith("corr_"):
             assert (a != b).mean() > 0.9, name
@@ -310,7 +312,11 @@ def test_code_in_a_new_process_gives_the_same_numbers(
     """A new process links the code from disk, without PyMC, and gets the same bits."""
     monkeypatch.setenv("BAYESMIX_CACHE", str(compiled_for_other_data))
     monkeypatch.setattr(native, "_linked", {})
-    paths = [str(Path(__file__).parent), str(Path(bm.__file__).parents[1])]
+    paths = [
+        str(Path(__file__).parent),
+        str(Path(__file__).parent / "support"),
+        str(Path(bm.__file__).parents[1]),
+    ]
     source = f"import sys; sys.path[:0] = {paths!r}\n{SCRIPT}"
     done = subprocess.run(
         [sys.executable, "-c", source], capture_output=True, text=True, check=False, timeout=120

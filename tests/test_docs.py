@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import bayesmix as bm
 from bayesmix import workflow
-from bayesmix.blocks import chains
-from bayesmix.cli import app
+from bayesmix.chains import statistics
+from bayesmix.cli.app import app
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -116,7 +116,7 @@ def method_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page
 def mean_and_error(draws: Any) -> tuple[float, float]:
     """The mean of chains (chain, draw) and its Monte Carlo standard error."""
     draws = np.asarray(draws)
-    size = chains.ess_mean(draws[..., None])[0]
+    size = statistics.ess_mean(draws[..., None])[0]
     return float(draws.mean()), float(draws.std() / np.sqrt(size))
 
 

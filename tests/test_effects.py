@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 import bayesmix as bm
-from bayesmix import effects, prediction, tables, uncertainty
+from bayesmix import effects, prediction
+from bayesmix.diagnostics import tables
 from bayesmix.errors import DataError, MissingCapability, SpecError
 from bayesmix.rng import stream
+from bayesmix.tree import uncertainty
 
 
 def rows(count: int = 400) -> pd.DataFrame:

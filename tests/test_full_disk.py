@@ -13,7 +13,7 @@ import pytest
 from small_fits import FORMULA, from_prior, people, same_tree
 
 import bayesmix as bm
-from bayesmix.blocks import checkpoint
+from bayesmix.networks import checkpoint
 
 BEGIN = """
 import bayesmix as bm
@@ -30,7 +30,7 @@ def tried(call):
 """
 WRITERS = """
 import numpy as np
-from bayesmix.blocks import checkpoint
+from bayesmix.networks import checkpoint
 from small_fits import FORMULA, from_prior, people
 
 found = from_prior(FORMULA, people())
@@ -56,7 +56,7 @@ def test_fits_caches_and_checkpoints(kind: str, tmp_path: Path) -> None:
         old.save(disk / "fit.nc")
         checkpoint.write(str(disk / "run.npz"), "key", {})
         full_disk.fill(disk)
-        tests = Path(__file__).parent
+        tests = Path(__file__).parent / "support"
         done = full_disk.run(BEGIN + WRITERS, disk, tests, limited=limited, size=SMALL)
         assert (done.returncode, done.stderr) == (0, "")
         why = "File too large" if limited else "No space left on device"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from interruption import CASES, RAISED, SLOW, interrupted
 
-from bayesmix.blocks import interrupts
+from bayesmix import interrupts
 
 _SECONDS = 2.0
 """From the signal to the end of the process, by the clock or, as the clock counts what others do,

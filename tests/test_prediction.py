@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 import bayesmix as bm
-from bayesmix.blocks import mixtures, outcomes
 from bayesmix.errors import BayesmixWarning, FarOutside, NoNumber
+from bayesmix.mixtures import algebra, components
 from bayesmix.rng import stream
 
 
@@ -93,16 +93,16 @@ def test_a_block_of_counts_beyond_whole_numbers_is_kept() -> None:
 def test_moments_in_logarithms_are_the_moments() -> None:
     """Where nothing overflows, logarithms give the mixture's mean and variance."""
     rng = np.random.default_rng(5)
-    log_weight = mixtures.log_softmax(rng.normal(size=(3, 7, 4)))
+    log_weight = algebra.log_softmax(rng.normal(size=(3, 7, 4)))
     loc, spread = rng.normal(size=(2, 3, 7, 4))
     rows = {"trials": np.full((7, 1), 9.0)}
-    for expert in (outcomes.Gaussian(0.01), outcomes.Poisson(), outcomes.Binomial()):
-        direct = mixtures.moments(np.exp(log_weight), *expert.moments(rows, loc, spread))
-        logs = mixtures.far_moments(log_weight, expert.log_moments(rows, loc, spread))
+    for expert in (components.Gaussian(0.01), components.Poisson(), components.Binomial()):
+        direct = algebra.moments(np.exp(log_weight), *expert.moments(rows, loc, spread))
+        logs = algebra.far_moments(log_weight, expert.log_moments(rows, loc, spread))
         np.testing.assert_allclose(logs, direct, rtol=1e-10)
     # a mean of e^1000 and a weight of e^-990: their product exists
-    far = mixtures.LogMoments(*np.array([[[1000.0, 0.0]], [[1.0, 1.0]], [[-np.inf, -np.inf]]]))
-    mean, _ = mixtures.far_moments(np.array([[-990.0, 0.0]]), far)
+    far = algebra.LogMoments(*np.array([[[1000.0, 0.0]], [[1.0, 1.0]], [[-np.inf, -np.inf]]]))
+    mean, _ = algebra.far_moments(np.array([[-990.0, 0.0]]), far)
     assert mean.item() == pytest.approx(np.exp(10) + 1)
 
 

@@ -9,8 +9,8 @@ from scipy import stats
 from small_fits import branches
 
 import bayesmix as bm
-from bayesmix.blocks import expert_arrays
 from bayesmix.errors import DataError, MissingCapability, SpecError
+from bayesmix.models.experts import equation
 from bayesmix.rng import stream
 
 MODEL = bm.MixtureOfExperts("target ~ x", n_experts=3)
@@ -64,17 +64,17 @@ def test_counts_are_drawn_alike(expert: str, monkeypatch: pytest.MonkeyPatch) ->
     formula = "p(y, n) ~ x" if expert == "binomial" else "y ~ x"
     model = bm.MixtureOfExperts(formula, 2, expert=expert)
     fit = bm.fit(model, data, method="em", seed=1, progress=False)
-    compiled, runs = expert_arrays._draw_compiled, list[int]()
+    compiled, runs = equation._draw_compiled, list[int]()
 
     def counted(*args):
         runs.append(1)
         return compiled(*args)
 
-    monkeypatch.setattr(expert_arrays, "_draw_compiled", counted)
+    monkeypatch.setattr(equation, "_draw_compiled", counted)
     fast = fit.sample(draws=500, seed=2)
     assert runs
     runs.clear()
-    monkeypatch.setattr(expert_arrays, "_COMPILED", np.inf)
+    monkeypatch.setattr(equation, "_COMPILED", np.inf)
     plain = fit.sample(draws=500, seed=2)
     mean, sd = fit.predict()["mean"].to_numpy(), fit.predict()["sd"].to_numpy()
     weight = fit.predict()["weight"].to_numpy()[:, 1]

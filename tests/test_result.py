@@ -15,8 +15,9 @@ from scipy.special import expit
 from small_fits import FORMULA, fitted, from_prior, people, quick
 
 import bayesmix as bm
-from bayesmix import prediction, schema
+from bayesmix import prediction
 from bayesmix.errors import MissingCapability
+from bayesmix.tree import read
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_training_rows_are_the_default(drawn: bm.Fit) -> None:
 
 def probabilities(found: bm.Fit, data: pd.DataFrame) -> np.ndarray:
     """The equation of the example, written out: (sample, obs)."""
-    values = schema.draws(found.tree)
+    values = read.draws(found.tree)
     level = data["edu"].cat.codes.to_numpy()
     logit = values["Intercept"][:, None] + values["sex"][:, None] * data["sex"].to_numpy()
     return expit(logit + values["1|edu"][:, level])
@@ -181,7 +182,7 @@ NEW = people().iloc[:2].assign(edu=["Unheard of", "Also new"])
 
 def test_new_groups_are_drawn_from_their_population(drawn: bm.Fit) -> None:
     """A group never seen has the logit of the population with the spread between groups."""
-    values = schema.draws(drawn.tree)
+    values = read.draws(drawn.tree)
     sigma = values["sigma_edu"][:, 0]
     logit = drawn.curves(NEW)["logit"].to_numpy()
     population = values["Intercept"][:, None] + values["sex"][:, None] * NEW["sex"].to_numpy()

@@ -10,19 +10,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bayesmix import interrupts, protocols
 from bayesmix import rng as random
-from bayesmix import schema
-from bayesmix.blocks import interrupts, natural
-from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
-from bayesmix.blocks.gaussian import Gaussian
-from bayesmix.blocks.guided import best_guide
-from bayesmix.blocks.minibatch import Batches
-from bayesmix.blocks.modes import Mode, best_mode, mode_at
-from bayesmix.blocks.stochastic import ascend, paired
-from bayesmix.blocks.target import Target, target
+from bayesmix.compiled.density import Target, target
 from bayesmix.errors import NotConverged, SpecError
+from bayesmix.maxima.modes import Mode, best_mode, mode_at
 from bayesmix.protocols import Array, Design, HasGuides, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
+from bayesmix.variational import natural
+from bayesmix.variational.batches import Batches
+from bayesmix.variational.fixed_draws import FixedDraws, paired_draws
+from bayesmix.variational.gaussian import GaussianApproximation
+from bayesmix.variational.guides import best_guide
+from bayesmix.variational.stochastic import ascend, paired
 
 _STEPS = 50_000
 _LARGEST, _FASTEST = 3000, 0.06
@@ -109,7 +109,7 @@ class ADVI(Method):
         return Posterior(
             params,
             stats,
-            dict.fromkeys(stats, schema.SAMPLE_DIMS),
+            dict.fromkeys(stats, protocols.SAMPLE_DIMS),
             sampled=True,
             fit_stats=fit_stats,
             fit_stat_dims=dims,
@@ -121,7 +121,7 @@ class ADVI(Method):
         model: HasPyMC,
         design: Design,
         density: Target,
-        found: Gaussian,
+        found: GaussianApproximation,
         generator: np.random.Generator,
     ) -> float:
         """The best ELBO that a second-order optimiser reaches from here, or from a known mode."""
@@ -146,7 +146,7 @@ class ADVI(Method):
         density: Target,
         generator: np.random.Generator,
         progress: Report,
-    ) -> tuple[Gaussian, Array]:
+    ) -> tuple[GaussianApproximation, Array]:
         if self.covariance == "fullrank":
             return self._fit_network_in_full(model, design, density, generator, progress)
         progress("start", 0.0)
@@ -171,7 +171,7 @@ class ADVI(Method):
         density: Target,
         generator: np.random.Generator,
         progress: Report,
-    ) -> tuple[Gaussian, Array]:
+    ) -> tuple[GaussianApproximation, Array]:
         if density.n_dim > _LARGEST:
             raise SpecError(
                 f"ADVI: covariance='fullrank' is for at most {_LARGEST} parameters, and this "
@@ -200,7 +200,7 @@ class ADVI(Method):
         density: Target,
         generator: np.random.Generator,
         progress: Report,
-    ) -> tuple[Gaussian, Array]:
+    ) -> tuple[GaussianApproximation, Array]:
         batches = Batches(model, design, self.batch_size or design.n_obs, generator)
         few = batches.few()
         small = target(model, few)
@@ -225,7 +225,7 @@ class ADVI(Method):
         density: Target,
         generator: np.random.Generator,
         progress: Report,
-    ) -> tuple[Gaussian, Array]:
+    ) -> tuple[GaussianApproximation, Array]:
         import pymc as pm
 
         steps = self.steps or _STEPS
@@ -251,7 +251,7 @@ class ADVI(Method):
         progress("advi", 1.0)
         order = _order(fitted, density)
         mean, covariance = fitted.mean.eval()[order], fitted.cov.eval()[np.ix_(order, order)]
-        return Gaussian(mean, np.linalg.cholesky(covariance)), -np.asarray(fitted.hist)
+        return GaussianApproximation(mean, np.linalg.cholesky(covariance)), -np.asarray(fitted.hist)
 
 
 def _every(count: int, steps: int, progress: Report) -> Callable[[int], None]:

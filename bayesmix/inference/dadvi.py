@@ -7,16 +7,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from bayesmix import protocols
 from bayesmix import rng as random
-from bayesmix import schema
-from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
-from bayesmix.blocks.gaussian import Gaussian
-from bayesmix.blocks.guided import best_guide
-from bayesmix.blocks.modes import Mode, best_mode, mode_at
-from bayesmix.blocks.target import Target, target
+from bayesmix.compiled.density import Target, target
 from bayesmix.errors import NotConverged
+from bayesmix.maxima.modes import Mode, best_mode, mode_at
 from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
+from bayesmix.variational.fixed_draws import FixedDraws, paired_draws
+from bayesmix.variational.gaussian import GaussianApproximation
+from bayesmix.variational.guides import best_guide
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class DADVI(Method):
         return Posterior(
             params,
             stats,
-            dict.fromkeys(stats, schema.SAMPLE_DIMS),
+            dict.fromkeys(stats, protocols.SAMPLE_DIMS),
             sampled=True,
             fit_stats={"elbo": trace, "gradient_norm": np.array(slope), **elbo},
             fit_stat_dims={
@@ -93,7 +93,7 @@ class DADVI(Method):
 
     def _fit(
         self, density: Target, mode: Mode, rng: np.random.Generator, least: int = 0
-    ) -> tuple[Gaussian, Array, float]:
+    ) -> tuple[GaussianApproximation, Array, float]:
         full = self.covariance == "fullrank"
         count = max(self.fixed_draws, 4 * density.n_dim if full else least)
         draws = paired_draws(rng, count, density.n_dim)
@@ -107,7 +107,7 @@ class DADVI(Method):
         gaussian = objective.gaussian(x)
         if self.covariance == "linear-response":
             covariance = objective.linear_response(x)
-            gaussian = Gaussian(gaussian.mean, _factor(covariance))
+            gaussian = GaussianApproximation(gaussian.mean, _factor(covariance))
         return gaussian, trace, slope
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.blocks.ascent import best_runs
+from bayesmix.maxima.em import best_runs
 from bayesmix.protocols import Array, Design, HasEM, Method, Posterior, Report
 from bayesmix.specs import check_count, check_number
 

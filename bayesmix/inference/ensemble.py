@@ -10,7 +10,7 @@ import numpy as np
 from bayesmix import rng as random
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.inference.mle import MLE
-from bayesmix.inference.training import fit_members
+from bayesmix.networks.recipe import fit_members
 from bayesmix.protocols import Array, Design, HasNetwork, HasTorch, Method, Posterior, Report
 from bayesmix.specs import check_count
 

@@ -7,17 +7,17 @@ from typing import ClassVar
 
 import numpy as np
 
+from bayesmix import protocols
 from bayesmix import rng as random
-from bayesmix import schema
-from bayesmix.blocks.gaussian import Gaussian
-from bayesmix.blocks.modes import rough_starts
-from bayesmix.blocks.optimum import Climb, Objective, best_of, climb, curvature
-from bayesmix.blocks.target import Target, target
+from bayesmix.compiled.density import Target, target
 from bayesmix.errors import NotConverged, SpecError
 from bayesmix.inference.map import ADVICE, MAP
+from bayesmix.maxima.climb import Climb, Objective, best_of, climb, curvature
+from bayesmix.maxima.modes import rough_starts
 from bayesmix.priors import STANDARD
 from bayesmix.protocols import Array, Design, HasNetwork, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count
+from bayesmix.variational.gaussian import GaussianApproximation
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Laplace(Method):
             climbs = search.climbs(density, generator, progress, known)
             best = best_of(climbs, ADVICE)
         covariance = np.linalg.inv(_information(density, best.point, free))
-        gaussian = Gaussian(
+        gaussian = GaussianApproximation(
             best.point, np.linalg.cholesky(0.5 * (covariance + covariance.T)), tuple(free)
         )
         params, stats = gaussian.sample(density, random.stream(seed, "draws"), self.draws)
@@ -84,7 +84,7 @@ class Laplace(Method):
         return Posterior(
             params,
             stats,
-            dict.fromkeys(stats, schema.SAMPLE_DIMS),
+            dict.fromkeys(stats, protocols.SAMPLE_DIMS),
             sampled=True,
             fit_stats=fit_stats,
             fit_stat_dims={

@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.blocks.modes import rough_starts
-from bayesmix.blocks.optimum import Climb, best_of, climb
-from bayesmix.blocks.target import Target, target
+from bayesmix.compiled.density import Target, target
+from bayesmix.maxima.climb import Climb, best_of, climb
+from bayesmix.maxima.modes import rough_starts
 from bayesmix.protocols import Array, Design, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_count, check_number
 

@@ -8,19 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bayesmix import rng as random
-from bayesmix.blocks.marginal_climb import Climbing
-from bayesmix.blocks.optimum import (
-    Climb,
-    best_of,
-    climb,
-    curvature,
-    in_shapes,
-    jacobian,
-    root_of,
-)
 from bayesmix.errors import SpecError
-from bayesmix.inference.grouped import fit_groups
-from bayesmix.inference.training import Recipe, fit_network
+from bayesmix.marginal.climb import Climbing
+from bayesmix.marginal.summit import fit_groups
+from bayesmix.maxima.climb import Climb, best_of, climb, curvature, in_shapes, jacobian, root_of
+from bayesmix.networks.recipe import Recipe, fit_network
 from bayesmix.protocols import (
     Array,
     Design,

@@ -13,12 +13,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bayesmix import interrupts, protocols
 from bayesmix import rng as random
-from bayesmix import schema
-from bayesmix.blocks import independence, interrupts
-from bayesmix.blocks.modes import Mode, best_mode
-from bayesmix.blocks.target import Target, target
+from bayesmix.chains import independence
+from bayesmix.compiled.density import Target, target
 from bayesmix.errors import NotConverged
+from bayesmix.maxima.modes import Mode, best_mode
 from bayesmix.protocols import Array, Design, HasModes, HasPyMC, Method, Posterior, Report
 from bayesmix.specs import check_choice, check_count, check_number
 
@@ -41,7 +41,7 @@ class NUTS(Method):
     near the highest one that a search from many starts has found; elsewhere chains start from the
     prior's centre with jitter. Chains of a mixture that do not agree, or that diverge, are a pilot
     run: independence chains with a proposal placed by it take their place where they agree better
-    (:mod:`bayesmix.blocks.independence`); ``sample_stats`` then has no trajectories.
+    (:mod:`bayesmix.chains.independence`); ``sample_stats`` then has no trajectories.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class NUTS(Method):
         generator = random.stream(seed, "nuts")
         run = self._nutpie if self.sampler == "nutpie" else self._pymc
         params, stats = run(model, design, generator, progress)
-        dims = dict.fromkeys(stats, schema.SAMPLE_DIMS)
+        dims = dict.fromkeys(stats, protocols.SAMPLE_DIMS)
         attrs = {"engine": "mcmc", "max_treedepth": self.max_treedepth}
         return Posterior(params, stats, dims, sampled=True, attrs=attrs)
 

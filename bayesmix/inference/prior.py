@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from bayesmix import protocols
 from bayesmix import rng as random
-from bayesmix import schema
 from bayesmix.protocols import Design, HasPrior, Method, Posterior, Report
 from bayesmix.specs import check_count
 
@@ -55,7 +55,7 @@ class FromPrior(Method):
         return Posterior(
             {name: np.asarray(value)[None] for name, value in params.items()},
             {"log_prior": density[None]},
-            {"log_prior": schema.SAMPLE_DIMS},
+            {"log_prior": protocols.SAMPLE_DIMS},
             sampled=True,
             attrs={"engine": "prior"},
         )

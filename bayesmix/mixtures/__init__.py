@@ -9,8 +9,6 @@ Everything stays in log space, so that a row far from every component has a very
 not a density of zero.
 """
 
-from bayesmix.mixtures.finite import gumbel_max as gumbel_max
-from bayesmix.mixtures.finite import log_density as log_density
-from bayesmix.mixtures.finite import log_softmax as log_softmax
-from bayesmix.mixtures.finite import moments as moments
-from bayesmix.mixtures.finite import responsibilities as responsibilities
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bayesmix import rng as random
-from bayesmix.blocks import mixtures
 from bayesmix.calls import named
 from bayesmix.errors import DataError, SpecError, brief
+from bayesmix.mixtures import algebra
 from bayesmix.protocols import Array
 
 
@@ -33,7 +33,7 @@ def log_softmax(logits: ArrayLike) -> Array:
     >>> log_softmax([0.0, 1000.0])
     array([-1000.,     0.])
     """
-    return mixtures.log_softmax(_logits(logits, "logits"))
+    return algebra.log_softmax(_logits(logits, "logits"))
 
 
 @named
@@ -77,10 +77,10 @@ def gumbel_max(logits: ArrayLike, *, seed: int | None, size: int | None = None) 
     """
     values = _logits(logits, "logits")
     if size is None:
-        return mixtures.choose(_generator(seed), values)
+        return algebra.choose(_generator(seed), values)
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise SpecError(f"gumbel_max: size must be a whole number >= 1 or None, got {brief(size)}")
-    return mixtures.choose(_generator(seed), np.broadcast_to(values, (size, *values.shape)))
+    return algebra.choose(_generator(seed), np.broadcast_to(values, (size, *values.shape)))
 
 
 @named
@@ -103,7 +103,7 @@ def log_density(log_weight: ArrayLike, log_part: ArrayLike) -> Array:
     >>> log_density(np.log([0.5, 0.5]), [-1000.0, -1000.0]).item()
     -1000.0
     """
-    return mixtures.log_density(*_pair(log_weight, log_part))
+    return algebra.log_density(*_pair(log_weight, log_part))
 
 
 @named
@@ -126,7 +126,7 @@ def responsibilities(log_weight: ArrayLike, log_part: ArrayLike) -> Array:
     array([0.25, 0.75])
     """
     weight, part = _pair(log_weight, log_part)
-    return np.exp(mixtures.log_softmax(_logits(weight + part, "log_weight + log_part")))
+    return np.exp(algebra.log_softmax(_logits(weight + part, "log_weight + log_part")))
 
 
 @named
@@ -166,7 +166,7 @@ def moments(weight: ArrayLike, mean: ArrayLike, variance: ArrayLike) -> tuple[Ar
         raise DataError(f"variance: row {_row((spreads < 0).any(axis=-1))} has a negative number")
     means = _numbers(mean, "mean")
     _check_shapes(weight=shares, mean=means, variance=spreads)
-    return mixtures.moments(shares, means, spreads)
+    return algebra.moments(shares, means, spreads)
 
 
 def _generator(seed: int | None) -> np.random.Generator:

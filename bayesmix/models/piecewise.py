@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from bayesmix import schema
-from bayesmix.blocks import clusterwise, mixtures
-from bayesmix.blocks import formula as formulas
-from bayesmix.blocks.linear import Linear
-from bayesmix.blocks.outcomes import Gaussian
-from bayesmix.blocks.spread import require_rows, require_target
-from bayesmix.blocks.targets import Target, read_target
-from bayesmix.blocks.whitening import orthonormal
+from bayesmix.design import formula as formulas
+from bayesmix.design import table as tables
+from bayesmix.design.linear import Linear, orthonormal
+from bayesmix.design.spread import require_rows, require_target
+from bayesmix.design.targets import RegressionTarget, read_target
 from bayesmix.errors import DataError, FormulaError, SpecError, listed
+from bayesmix.mixtures import algebra, clusterwise
+from bayesmix.mixtures.components import Gaussian
 from bayesmix.protocols import Array, Design, DistributionFunction, HasComponents, HasEM, Params
 from bayesmix.specs import check_count, check_number
 
@@ -28,7 +27,7 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class _State:
-    target: Target
+    target: RegressionTarget
     linear: Linear
 
 
@@ -97,11 +96,11 @@ class PiecewiseRegression(HasEM, HasComponents):
         """Arrays ``y`` (obs) and ``X`` (obs, X_column), and ``pinned`` (obs): a piece, or -1."""
         if isinstance(data, Design):
             return data
-        table = schema.frame(data)
+        table = tables.frame(data)
         lhs, rhs = formulas.split(self.formula)
         target = read_target(lhs, "gaussian", table)
         target.require_name()
-        predictors = schema.columns(table, formulas.variables(rhs))
+        predictors = tables.columns(table, formulas.variables(rhs))
         if target.name in predictors:
             raise FormulaError(f"the target {target.name!r} stands on both sides of the formula")
         linear = Linear.of("", self.component, rhs, predictors)
@@ -120,15 +119,19 @@ class PiecewiseRegression(HasEM, HasComponents):
 
     def new_design(self, data: Any, trained: Design) -> Design:
         """New rows; the target may be absent."""
-        table = schema.frame(data)
+        table = tables.frame(data)
         state: _State = trained.state
         names = [str(name) for name in trained.columns if name != state.target.name]
-        predictors = schema.columns(table, names)
+        predictors = tables.columns(table, names)
         values = state.target.new_values(table)
         return self._assemble(state.linear.new(predictors), state.target, values, predictors)
 
     def _assemble(
-        self, linear: Linear, target: Target, values: dict[str, Array], columns: pd.DataFrame
+        self,
+        linear: Linear,
+        target: RegressionTarget,
+        values: dict[str, Array],
+        columns: pd.DataFrame,
     ) -> Design:
         n = len(columns)
         offset = None if linear.matrices is None else linear.matrices.offset
@@ -187,7 +190,7 @@ class PiecewiseRegression(HasEM, HasComponents):
         return self._log_weights(params, design), part
 
     def log_density(self, params: Params, data: Any) -> Array:
-        return mixtures.log_density(*self.log_parts(params, data))
+        return algebra.log_density(*self.log_parts(params, data))
 
     def curves(self, params: Params, data: Any) -> dict[str, Array]:
         """``weight`` and ``loc``, each (sample, obs, piece)."""
@@ -199,7 +202,7 @@ class PiecewiseRegression(HasEM, HasComponents):
     def moments(self, params: Params, data: Any) -> tuple[Array, Array]:
         curves = self.curves(params, data)
         variance = np.zeros_like(curves["loc"]) + params["scale"][:, None, None] ** 2
-        return mixtures.moments(curves["weight"], curves["loc"], variance)
+        return algebra.moments(curves["weight"], curves["loc"], variance)
 
     def cdf(self, params: Params, data: Any) -> DistributionFunction:
         curves = self.curves(params, data)
@@ -216,7 +219,7 @@ class PiecewiseRegression(HasEM, HasComponents):
         """One target and its ``component`` for each sample and row."""
         design = self.design(data)
         loc = self.locs(params, design)
-        chosen = mixtures.choose(rng, self._log_weights(params, design) + np.zeros_like(loc))
+        chosen = algebra.choose(rng, self._log_weights(params, design) + np.zeros_like(loc))
         own = np.take_along_axis(loc, chosen[..., None], 2)[..., 0]
         noise = params["scale"][:, None] * rng.standard_normal(own.shape)
         return {design.target: own + noise, "component": chosen}

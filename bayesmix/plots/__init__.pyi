@@ -1,6 +1,7 @@
 from .chains import autocorrelation as autocorrelation
 from .chains import energy as energy
 from .chains import geweke as geweke
+from .chains import trace as trace
 from .components import component_curves as component_curves
 from .components import experts as experts
 from .counts import predictive_count as predictive_count
@@ -17,5 +18,4 @@ from .posterior import prior_posterior as prior_posterior
 from .prediction import conditional_density as conditional_density
 from .prediction import predictive as predictive
 from .prediction import residual_pit as residual_pit
-from .traces import trace as trace
 from .validation import posterior_validation as posterior_validation

@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bayesmix import schema
-from bayesmix.blocks import formula as formulas
+from bayesmix import protocols
+from bayesmix.design import formula as formulas
 from bayesmix.errors import (
     MissingCapability,
     SpecError,
@@ -32,6 +32,7 @@ from bayesmix.plots import style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array, HasComponents
 from bayesmix.result import Fit
+from bayesmix.tree import read
 
 HEAVY = 0.05
 """Weight from which a component matters where it stands."""
@@ -94,7 +95,7 @@ class Across:
     @property
     def sampled(self) -> bool:
         """Whether there are several draws, and so intervals."""
-        return len(next(iter(schema.draws(self.fit.tree).values()))) > 1
+        return len(next(iter(read.draws(self.fit.tree).values()))) > 1
 
     @functools.cached_property
     def trials(self) -> float:
@@ -251,9 +252,9 @@ def _typical(column: pd.Series) -> Any:
 
 def thinned(fit: Fit, most: int) -> Fit:
     """The same fit with at most so many draws, evenly spaced in every chain."""
-    if not schema.is_sampled(fit.tree):
+    if not read.is_sampled(fit.tree):
         return fit
-    chains, draws = (fit.tree["posterior"].sizes[dim] for dim in schema.SAMPLE_DIMS)
+    chains, draws = (fit.tree["posterior"].sizes[dim] for dim in protocols.SAMPLE_DIMS)
     step = -(-chains * draws // most)
     tree = fit.tree.copy()
     tree["posterior"] = fit.tree["posterior"].to_dataset().isel(draw=slice(None, None, step))

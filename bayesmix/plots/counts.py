@@ -13,7 +13,7 @@ from bayesmix.errors import DataError, SpecError, brief, listed
 from bayesmix.plots import rows, style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array
-from bayesmix.schema import require_draws
+from bayesmix.tree.read import require_draws
 
 
 @style.styled

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from bayesmix import schema
-from bayesmix.checks.finding import labelled
+from bayesmix import protocols
 from bayesmix.errors import SpecError, UnknownName, brief, suggestion
 from bayesmix.protocols import Array
 from bayesmix.result import Fit
+from bayesmix.tree import read
+from bayesmix.tree.entries import labelled
 
 Names = str | Sequence[str] | None
 
@@ -74,7 +75,7 @@ def select(fit: Any, names: Names, what: str, *, limit: int = 24) -> Entries:
     SpecError
         More entries than the figure can hold.
     """
-    found = entries(schema.require_draws(one(fit, what).tree, what), names)
+    found = entries(read.require_draws(one(fit, what).tree, what), names)
     if len(found.labels) > limit:
         raise SpecError(
             f"{what} would draw {len(found.labels)} panels, {limit} fit on a page: choose some "
@@ -151,4 +152,4 @@ def divergent(fit: Fit, shape: tuple[int, int]) -> Array:
     stats = fit.tree.children.get("sample_stats")
     if stats is None or "diverging" not in stats.data_vars:
         return np.zeros(shape, dtype=bool)
-    return stats["diverging"].transpose(*schema.SAMPLE_DIMS).to_numpy().astype(bool)
+    return stats["diverging"].transpose(*protocols.SAMPLE_DIMS).to_numpy().astype(bool)

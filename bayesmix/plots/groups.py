@@ -13,7 +13,7 @@ from bayesmix.errors import SpecError, UnknownName, brief, listed
 from bayesmix.plots import rows, style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array
-from bayesmix.schema import require_draws
+from bayesmix.tree.read import require_draws
 
 _ARROW = {"arrowstyle": "-|>", "color": style.GREY, "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
 

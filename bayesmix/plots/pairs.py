@@ -14,7 +14,7 @@ from bayesmix.plots import style
 from bayesmix.plots.entries import Entries, Names, divergent, entries, select
 from bayesmix.protocols import Array
 from bayesmix.result import Fit
-from bayesmix.schema import require_draws
+from bayesmix.tree.read import require_draws
 
 _SHOWN = 4000
 """Points of a scatter plot: more only darken it."""

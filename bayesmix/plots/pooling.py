@@ -17,7 +17,7 @@ from bayesmix.plots import groups, rows, style
 from bayesmix.plots.entries import several
 from bayesmix.protocols import Array
 from bayesmix.result import Fit
-from bayesmix.schema import require_draws
+from bayesmix.tree.read import require_draws
 
 _REACH = 3.5
 """Standard errors of the least certain group to which the right panel reaches."""

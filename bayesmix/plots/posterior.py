@@ -18,8 +18,8 @@ from bayesmix.plots.density import kernel_density
 from bayesmix.plots.entries import Entries, Names, entries, everything, select, several, wanted
 from bayesmix.protocols import Array, HasPrior
 from bayesmix.result import Fit
-from bayesmix.schema import estimates, is_sampled, require_draws
 from bayesmix.specs import check_count, check_switch
+from bayesmix.tree.read import estimates, is_sampled, require_draws
 
 _NORMAL = {0.05: -1.6449, 0.25: -0.6745, 0.75: 0.6745, 0.95: 1.6449}
 

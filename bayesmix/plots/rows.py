@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bayesmix import schema
-from bayesmix.blocks import formula as formulas
-from bayesmix.blocks.response import Outcome, read_outcome
+from bayesmix.design import formula as formulas
+from bayesmix.design.response import Outcome, read_outcome
 from bayesmix.errors import (
     MissingCapability,
     SpecError,
@@ -23,6 +22,7 @@ from bayesmix.errors import (
 )
 from bayesmix.protocols import Array, Params
 from bayesmix.result import Fit
+from bayesmix.tree import read
 
 Labels = Mapping[str, Mapping[Any, str]]
 _VALUES = 20_000_000
@@ -267,7 +267,7 @@ def draws_and_population(fit: Fit, factor: str) -> tuple[Params, Params]:
 
     Deviations of other factors stay: what a group is pulled towards is its like in all else.
     """
-    params = schema.draws(fit.tree)
+    params = read.draws(fit.tree)
     n = len(next(iter(params.values())))
     step = max(1, n * fit.design.n_obs // _VALUES) if fit.design.n_obs > 1000 else 1
     params = {name: values[::step] for name, values in params.items()}

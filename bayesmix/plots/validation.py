@@ -16,7 +16,7 @@ from bayesmix.errors import SpecError, listed
 from bayesmix.plots import rows, style
 from bayesmix.plots.entries import one
 from bayesmix.protocols import Array
-from bayesmix.schema import require_draws
+from bayesmix.tree.read import require_draws
 
 _LETTERS = 95
 """Letters of a tick label that fit along the page."""

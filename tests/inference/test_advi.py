@@ -8,10 +8,10 @@ import pytest
 from book import EXPERTS
 
 import bayesmix as bm
-from bayesmix.blocks.minibatch import Batches
-from bayesmix.blocks.target import target
+from bayesmix.compiled.density import target
 from bayesmix.errors import SpecError
 from bayesmix.rng import stream
+from bayesmix.variational.batches import Batches
 
 
 def test_batches_reach_the_optimum() -> None:

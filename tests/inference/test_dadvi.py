@@ -12,14 +12,14 @@ from book import EXPERTS
 from numba import njit
 
 import bayesmix as bm
-from bayesmix.blocks.fixed_draws import FixedDraws, paired_draws
-from bayesmix.blocks.modes import mode_at
-from bayesmix.blocks.target import target
+from bayesmix.compiled.density import target
+from bayesmix.compiled.kernels import HasKernel, Kernel
 from bayesmix.errors import NotConverged
-from bayesmix.kernels import HasKernel, Kernel
+from bayesmix.maxima.modes import mode_at
 from bayesmix.priors import LOG_2PI
 from bayesmix.protocols import Design
 from bayesmix.rng import stream
+from bayesmix.variational.fixed_draws import FixedDraws, paired_draws
 
 EVIDENCE = -3.5
 """Log of the constant that the density below is normalised to."""

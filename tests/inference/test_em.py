@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from own_data import own
 
 import bayesmix as bm
-from bayesmix.blocks import ascent
 from bayesmix.errors import NotConverged
+from bayesmix.maxima import em as em_search
 from bayesmix.rng import stream
 
 CONSTANT, LINEAR = 1646.15, 1747.24
@@ -170,7 +170,7 @@ def test_the_number_of_steps_is_kept_to():
         stats(bm.fit(model, data, method=method, seed=1, progress=False)).size
         for method in (bm.EM(max_iter=1, tolerance=0), bm.EM(max_iter=30, tolerance=0))
     ]
-    assert sizes == [ascent.SHORT + 1 + 1, ascent.SHORT + 30 + 1]
+    assert sizes == [em_search.SHORT + 1 + 1, em_search.SHORT + 30 + 1]
 
 
 def test_a_loose_tolerance_ends_sooner():
@@ -180,7 +180,7 @@ def test_a_loose_tolerance_ends_sooner():
         stats(bm.fit(model, data, method=bm.EM(tolerance=tolerance), seed=1, progress=False)).size
         for tolerance in (1e-3, 1e-5)
     ]
-    assert sizes[0] < sizes[1] < ascent.SHORT + 100
+    assert sizes[0] < sizes[1] < em_search.SHORT + 100
 
 
 @settings(max_examples=25)

@@ -20,7 +20,7 @@ from bayesmix.errors import (
     NotConverged,
     SpecError,
 )
-from bayesmix.inference.training import _member_rows
+from bayesmix.networks.recipe import _member_rows
 from bayesmix.rng import integer, stream
 
 NETWORK = bm.MDN("x", "y", 2, hidden=(4,))

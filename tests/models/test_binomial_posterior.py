@@ -7,7 +7,7 @@ import pytest
 from small_fits import CENSUS_PRIORS
 
 import bayesmix as bm
-from bayesmix.blocks import chains
+from bayesmix.chains import statistics
 
 PARTIAL = {
     "Intercept": -1.766,
@@ -53,7 +53,7 @@ def far_off(fit, reference):
     failures = []
     for name, expected in reference.items():
         values = quantities(fit)[name]
-        mcse = chains.mcse_mean(values)
+        mcse = statistics.mcse_mean(values)
         # the reference is itself a mean of 40,000 draws, with an error of its own
         allowed = 4 * np.hypot(mcse, values.std(axis=(0, 1)) / np.sqrt(10_000)) + ROUNDING[name]
         gap = np.abs(values.mean(axis=(0, 1)) - np.atleast_1d(expected))
@@ -95,9 +95,9 @@ def test_defaults_sample_varying_slopes_well(slopes):
     """Under 0.1 % divergences, R-hat at most 1.01, least bulk and tail ESS at least 1000."""
     assert slopes.tree["sample_stats"]["diverging"].to_numpy().mean() < 1e-3
     for values in quantities(slopes).values():
-        assert chains.rhat_rank(values).max() <= 1.01
-        assert chains.ess_bulk(values).min() >= 1000
-        assert chains.ess_tail(values).min() >= 1000
+        assert statistics.rhat_rank(values).max() <= 1.01
+        assert statistics.ess_bulk(values).min() >= 1000
+        assert statistics.ess_tail(values).min() >= 1000
 
 
 def test_questions_of_the_book(slopes):
@@ -122,7 +122,7 @@ def test_complete_pooling_is_the_maximum_likelihood_fit():
         values = nuts.tree["posterior"][name].to_numpy()[..., None]
         error = float(mle.tree["standard_error"][name])
         gap = abs(values.mean() - float(mle.tree["estimate"][name]))
-        assert gap < 4 * chains.mcse_mean(values)[0] + 0.05 * error
+        assert gap < 4 * statistics.mcse_mean(values)[0] + 0.05 * error
         assert values.std() == pytest.approx(error, rel=0.1)
 
 
@@ -179,4 +179,4 @@ def test_models_without_groups_equal_their_gaussian(formula, sampler):
         error = np.ravel(mle.tree["standard_error"][name].to_numpy())
         gap = np.abs(flat.mean(axis=(0, 1)) - np.ravel(mle.tree["estimate"][name].to_numpy()))
         # a posterior mean differs from a mode by skewness, a small share of its sd
-        assert (gap < 4 * chains.mcse_mean(flat) + 0.05 * error).all()
+        assert (gap < 4 * statistics.mcse_mean(flat) + 0.05 * error).all()

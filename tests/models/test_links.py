@@ -10,8 +10,8 @@ from small_fits import people
 
 import bayesmix as bm
 from bayesmix import specs
-from bayesmix.blocks import links
 from bayesmix.errors import DataError, MissingCapability, SpecError
+from bayesmix.marginal import links
 from bayesmix.rng import stream
 
 OTHERS = pytest.mark.parametrize("link", ["probit", "cloglog"])

@@ -13,16 +13,16 @@ from small_fits import branches
 from threadpoolctl import threadpool_limits
 
 import bayesmix as bm
-from bayesmix import functions, schema, scoring
-from bayesmix.blocks.modes import rough_starts
-from bayesmix.blocks.network import NOISE
-from bayesmix.blocks.stochastic import ascend, paired
-from bayesmix.blocks.target import target
-from bayesmix.diagnostics import OF_FUNCTIONS
+from bayesmix import scoring
+from bayesmix.compiled.density import target
+from bayesmix.diagnostics.diagnosis import OF_FUNCTIONS
 from bayesmix.errors import DataError, MissingCapability, NoDraws
-from bayesmix.protocols import Posterior
+from bayesmix.maxima.modes import rough_starts
+from bayesmix.models.mdn.equation import NOISE
+from bayesmix.protocols import SAMPLE_DIMS, Posterior
 from bayesmix.rng import stream
-from bayesmix.schema import SAMPLE_DIMS
+from bayesmix.tree import build, function_space, read
+from bayesmix.variational.stochastic import ascend, paired
 
 SMALL = bm.MDN("x", "y", 2, hidden=(3,), floor=0.01)
 QUICK = bm.MLE(restarts=1, optimizer=bm.LBFGS(max_iter=60))
@@ -220,9 +220,9 @@ def chains_of_one_network(draws=200, moved=False):
 
 def as_fit(posterior, design, *, in_function_space=True):
     """The fit that a sampler would have left with those draws."""
-    tree = schema.build_tree(posterior, SMALL, design)
+    tree = build.build_tree(posterior, SMALL, design)
     if in_function_space:
-        tree[functions.GROUP] = xr.DataTree(functions.of(posterior, SMALL, design))
+        tree[function_space.GROUP] = xr.DataTree(function_space.of(posterior, SMALL, design))
     tree.attrs["seed"] = 1
     return bm.Fit(SMALL, bm.NUTS(), tree)
 
@@ -334,7 +334,7 @@ def test_laplace_of_the_last_layer_is_the_conditional_gaussian():
     density = target(model, design)
     names = [name for name, size in density.variables for _ in range(size)]
     free = np.flatnonzero(["hidden" not in name for name in names])
-    named = model.free(schema.draws(found.tree), design)
+    named = model.free(read.draws(found.tree), design)
     draws = np.concatenate([named[key].reshape(4000, -1) for key, _ in density.variables], axis=1)
     centre = draws.mean(axis=0)
     precision = np.empty((len(free), len(free)))

@@ -8,9 +8,9 @@ import pytest
 from small_fits import cheap
 
 import bayesmix as bm
-from bayesmix.blocks.marginal import Marginal
-from bayesmix.blocks.target import of_graph, of_kernel
+from bayesmix.compiled.density import of_graph, of_kernel
 from bayesmix.errors import DataError, MissingCapability, SpecError
+from bayesmix.marginal.likelihood import Marginal
 from bayesmix.rng import stream
 
 GROUPED = "p(y, n) ~ x + (x | g)"

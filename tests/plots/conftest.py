@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import around, estimated, point, sampled, variational
 
-from bayesmix.models.experts import MixtureOfExperts
+from bayesmix.models.experts.spec import MixtureOfExperts
 from bayesmix.result import Fit
 
 

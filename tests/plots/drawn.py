@@ -10,14 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from small_fits import CENSUS_PRIORS
 
-from bayesmix import datasets, schema, workflow
+from bayesmix import datasets, workflow
 from bayesmix.inference.advi import ADVI
 from bayesmix.inference.em import EM
 from bayesmix.inference.mle import MLE
 from bayesmix.inference.nuts import NUTS
-from bayesmix.models.binomial_glm import BinomialGLM
+from bayesmix.models.binomial_glm.spec import BinomialGLM
 from bayesmix.protocols import Array, Design, Method, Model, Posterior
 from bayesmix.result import Fit
+from bayesmix.tree import build
 
 SLOPES = "p(high, total) ~ sex + (sex | edu)"
 INTERCEPTS = np.array([-2.16, -0.92, -0.65, 0.33, 0.43, 1.06, 1.84])
@@ -140,7 +141,7 @@ def around(fit: Fit, draws: int = 300, spread: float = 0.05) -> Fit:
 
 
 def _fit(model: Model, design: Design, posterior: Posterior, method: Method) -> Fit:
-    tree = schema.build_tree(posterior, model, design)
+    tree = build.build_tree(posterior, model, design)
     tree.attrs["seed"] = 1
     return Fit(model, method, tree)
 

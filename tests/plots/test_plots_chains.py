@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import legend_texts, sampled, title
 
-from bayesmix.blocks import chains
+from bayesmix.chains import statistics
 from bayesmix.errors import MissingCapability, SpecError
 from bayesmix.plots import autocorrelation, energy, geweke
 from bayesmix.result import Fit
@@ -24,7 +24,7 @@ def test_autocorrelation_by_hand(slopes: Fit) -> None:
 
 def test_autocorrelation_gives_the_effective_size(slopes: Fit) -> None:
     """The title holds the bulk effective sample size of all chains together."""
-    size = chains.ess_bulk(slopes.tree["posterior"]["sex"].to_numpy()[..., None])[0]
+    size = statistics.ess_bulk(slopes.tree["posterior"]["sex"].to_numpy()[..., None])[0]
     panel = autocorrelation(slopes, names="sex").axes[0]
     assert title(panel) == f"sex\n{size:,.0f} effective of 800 draws"
 
@@ -56,8 +56,8 @@ def test_geweke_leaves_out_more_and_more(slopes: Fit) -> None:
     for i, line in enumerate(lines):
         x, z = line.get_data()
         assert x.tolist() == [0, 25, 50, 75, 100]
-        assert z[0] == chains.geweke_z(draws)[i, 0]
-        assert z[-1] == chains.geweke_z(draws[:, 100:])[i, 0]
+        assert z[0] == statistics.geweke_z(draws)[i, 0]
+        assert z[-1] == statistics.geweke_z(draws[:, 100:])[i, 0]
 
 
 def test_geweke_shows_every_score() -> None:

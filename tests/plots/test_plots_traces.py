@@ -9,10 +9,10 @@ from drawn import legend_texts, sampled, title
 from matplotlib.axes import Axes
 from scipy.stats import rankdata
 
-from bayesmix.blocks import chains
+from bayesmix.chains import statistics
 from bayesmix.errors import SpecError
 from bayesmix.plots import style, trace
-from bayesmix.plots.traces import bin_band, ecdf_band
+from bayesmix.plots.chains import bin_band, ecdf_band
 from bayesmix.result import Fit
 
 
@@ -78,7 +78,7 @@ def test_rank_histogram_counts_every_draw(slopes: Fit) -> None:
 def test_rhat_is_that_of_the_diagnostics(slopes: Fit) -> None:
     """The title of the rank panel gives the rank-normalised split R-hat."""
     draws = slopes.tree["posterior"]["sex"].to_numpy()[..., None]
-    expected = chains.rhat_rank(draws)[0]
+    expected = statistics.rhat_rank(draws)[0]
     assert title(trace(slopes, names="sex").axes[1]) == f"R-hat {expected:.3f}"
 
 

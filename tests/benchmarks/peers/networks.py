@@ -158,7 +158,7 @@ def ours_throughput(seed: int) -> dict[str, float]:
     import torch
 
     import bayesmix as bm
-    from bayesmix.blocks.nets_training import State, Training, device_of
+    from bayesmix.networks.stochastic import State, Training, device_of
 
     x, y = million(seed)
     model = bm.MDN("x", "y", PARTS, hidden=(UNITS,))

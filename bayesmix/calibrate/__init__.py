@@ -1,0 +1,5 @@
+"""Does the machinery find what it should? Simulation-based calibration and recovery."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,1 +1,0 @@
-"""What the diagnostics are made of: labels, findings, and one function for each check."""

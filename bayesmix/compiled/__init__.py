@@ -1,0 +1,1 @@
+"""Floor 2: densities as machine code, kept between processes."""

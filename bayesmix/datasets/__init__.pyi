@@ -1,0 +1,10 @@
+from .adult import EDUCATION as EDUCATION
+from .adult import census_from_rows as census_from_rows
+from .adult import fetch_adult as fetch_adult
+from .catalogue import BOOK_ROWS as BOOK_ROWS
+from .catalogue import about as about
+from .catalogue import census as census
+from .catalogue import load as load
+from .catalogue import names as names
+from .catalogue import one_to_many as one_to_many
+from .manifest import Entry as Entry

@@ -1,0 +1,1 @@
+"""Floor 2: the marginal likelihood of models with group effects."""

@@ -1,0 +1,1 @@
+"""Floor 2: highest points, and the search for them from many starts."""

@@ -1,0 +1,1 @@
+"""Hierarchical binomial regression: one file for each reading of its equation."""

@@ -1,0 +1,1 @@
+"""Mixture density networks: one file for each reading of their equation."""

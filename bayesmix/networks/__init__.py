@@ -1,0 +1,1 @@
+"""Floor 2: networks in training, whatever their density."""

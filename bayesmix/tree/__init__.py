@@ -1,0 +1,1 @@
+"""Floor 1: results out. One DataTree whatever the engine: built, read, ordered, stored."""

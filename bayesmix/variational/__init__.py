@@ -1,0 +1,1 @@
+"""Floor 2: Gaussians in place of posteriors."""
