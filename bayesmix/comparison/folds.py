@@ -62,7 +62,8 @@ def kfold(name: str, fit: Fit, count: int, report: Report) -> Scored:
         except BayesmixError as error:
             raise DataError(f"{name!r} cannot be fitted without fold {i}: {error}") from error
     rows = pd.DataFrame({"elpd": values, "p_eff": np.nan, "mcse": np.nan, "how": f"{count}-fold"})
-    scored = Scored(name, fit, rows, math.inf, np.empty(0, dtype=int), 0.0)
+    none = np.empty(0, dtype=int)
+    scored = Scored(name, fit, rows, math.inf, none, none, 0.0)
     lost = int((~np.isfinite(values)).sum())
     if lost:
         scored.notes.append(f"{name!r}: {lost} held-out rows have density zero under the rest.")

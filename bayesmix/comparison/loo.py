@@ -51,6 +51,8 @@ class Scored:
         Pareto k, or variance, up to which a row's value can be trusted.
     bad
         Rows beyond it.
+    doubtful
+        Rows that may be beyond it: within two standard errors of their k, the bad ones among them.
     seconds
         What one refit costs, as far as is known.
     refits, failed
@@ -64,6 +66,7 @@ class Scored:
     rows: pd.DataFrame
     limit: float
     bad: Array
+    doubtful: Array
     seconds: float
     refits: dict[int, Refit] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
@@ -91,7 +94,7 @@ def waic(name: str, fit: Fit) -> Scored:
     values = {"elpd": lppd - variance, "lppd": lppd, "p_eff": variance, "mcse": np.nan}
     rows = pd.DataFrame({**values, "how": "waic"})
     bad = np.flatnonzero(variance > MAX_VARIANCE)
-    scored = Scored(name, fit, rows, MAX_VARIANCE, bad, 0.0)
+    scored = Scored(name, fit, rows, MAX_VARIANCE, bad, bad, 0.0)
     if len(scored.bad):
         scored.notes.append(
             f"{name!r}: the variance of the log-likelihood over draws exceeds {MAX_VARIANCE} in "
@@ -117,11 +120,24 @@ def psis(name: str, fit: Fit) -> Scored:
     rows = pd.DataFrame(columns, columns=["elpd", "lppd", "pareto_k", "mcse"])
     rows = rows.assign(p_eff=rows["lppd"] - rows["elpd"], how="psis")
     sizes = fit.tree["posterior"].sizes
-    limit = min(1 - 1 / math.log10(sizes["chain"] * sizes["draw"]), MAX_PARETO_K)
-    bad = ~(rows["pareto_k"] <= limit)
+    draws = sizes["chain"] * sizes["draw"]
+    limit = min(1 - 1 / math.log10(draws), MAX_PARETO_K)
+    k = rows["pareto_k"].to_numpy()
+    bad = ~(k <= limit)
+    doubtful = ~(k + 2 * _error_of_k(k, draws) <= limit)
     rows.loc[bad, "mcse"] = np.nan
     seconds = float(fit.tree.attrs["wall_seconds"])
-    return Scored(name, fit, rows, limit, np.flatnonzero(bad), seconds)
+    beyond, near = np.flatnonzero(bad), np.flatnonzero(doubtful)
+    return Scored(name, fit, rows, limit, beyond, near, seconds)
+
+
+def _error_of_k(k: Array, draws: int) -> Array:
+    """Standard error of Pareto k, (1 + k) over the root of the number of ratios in the tail.
+
+    A row whose k is 0.5 in one run has 0.8 in the next; that its importance sampling is fine was
+    then luck, and its Monte Carlo error is of no use.
+    """
+    return (1 + k) / math.sqrt(min(draws / 5, 3 * math.sqrt(draws)))
 
 
 def refit(scored: Scored, row: int) -> None:
@@ -332,8 +348,13 @@ def _tell_refits(scored: Scored) -> str:
     which = f"{_rows(len(rows))} ({named(scored.fit, rows)})" if len(rows) < n else "each row"
     return (
         f"{scored.name!r}: fitted again without {which}; Pareto k exceeded {scored.limit:.2g} in "
-        f"{len(scored.bad)} of {_rows(n)}."
+        f"{len(scored.bad)} of {_rows(n)}{_tell_doubt(scored)}."
     )
+
+
+def _tell_doubt(scored: Scored) -> str:
+    near = len(scored.doubtful) - len(scored.bad)
+    return f", and came within two standard errors of it in {near}" if near else ""
 
 
 def _tell_unreliable(scored: Scored) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, overload
 
@@ -16,6 +16,7 @@ from bayesmix.comparison import folds as kfolds
 from bayesmix.comparison import loo as elpd
 from bayesmix.comparison.folds import Selection
 from bayesmix.comparison.report import Ranking
+from bayesmix.comparison.stacking import stacking_weights
 from bayesmix.diagnostics.diagnosis import engine_of
 from bayesmix.errors import DataError, MissingCapability, NoDraws, SpecError, brief, listed
 from bayesmix.progress import reporter
@@ -117,8 +118,8 @@ def compare(
         - \mathrm{Var} \log p(y_i \mid \theta)
 
     with mean and variance over posterior draws. Leave-one-out by Pareto-smoothed importance
-    sampling (PSIS) is unreliable for a row whose Pareto k exceeds 0.7; there the model is fitted
-    again without the row.
+    sampling (PSIS) is unreliable for a row whose Pareto k exceeds 0.7; there, and where k is within
+    two standard errors of that, the model is fitted again without the row.
 
     Parameters
     ----------
@@ -202,47 +203,6 @@ def _scored(
     return [kfolds.kfold(name, fit, folds, report) for name, fit in fits.items()]
 
 
-def stacking_weights(log_density: Array) -> Array:
-    r"""Weights of the mixture of models that predicts left-out rows best.
-
-    Maximises :math:`\sum_i \log \sum_k w_k \exp(\mathrm{elpd}_{ik})` over the simplex.
-
-    Parameters
-    ----------
-    log_density
-        Pointwise log predictive densities of left-out rows, shape (obs, model).
-
-    References
-    ----------
-    Yao et al. (2018), doi:10.1214/17-BA1091.
-
-    Examples
-    --------
-    >>> stacking_weights(np.log([[0.9, 0.1], [0.1, 0.9]])).round(3).tolist()
-    [0.5, 0.5]
-    """
-    from scipy.optimize import minimize
-
-    density = np.exp(log_density - log_density.max(axis=1, keepdims=True))
-    n = density.shape[1]
-
-    def objective(weight: Array) -> tuple[float, Array]:
-        mixed = np.maximum(density @ weight, 1e-300)
-        return -np.log(mixed).mean(), -(density / mixed[:, None]).mean(axis=0)
-
-    found = minimize(
-        objective,
-        np.full(n, 1 / n),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0.0, 1.0)] * n,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(n)},
-        options={"ftol": 1e-10, "maxiter": 500},
-    )
-    weight = np.clip(found.x, 0.0, None)
-    return weight / weight.sum()
-
-
 def _checked(fits: Any, *, draws: bool) -> dict[str, Fit]:
     if not isinstance(fits, Mapping) or not fits:
         raise SpecError(
@@ -299,37 +259,51 @@ def _leave_one_out(fits: dict[str, Fit], loo: str, report: Report) -> list[elpd.
     favour those without.
     """
     scored = [elpd.psis(name, fit) for name, fit in fits.items()]
-    refit = loo == "exact" or (loo == "auto" and _affordable(scored, report))
+    again = _all_rows if loo == "exact" else _affordable(scored, report) if loo == "auto" else None
     for one in scored:
-        rows = range(len(one.rows)) if loo == "exact" else one.bad.tolist()
-        for i, row in enumerate(rows if refit else []):
+        rows = again(one) if again else []
+        for i, row in enumerate(rows):
             report(f"loo {one.name}", i / len(rows))
             elpd.refit(one, row)
         elpd.settle(one)
     return scored
 
 
-def _affordable(scored: list[elpd.Scored], report: Report) -> bool:
-    """Whether refits of all bad rows end in time, judged by one of each fit.
+Rows = Callable[[elpd.Scored], list[int]]
+"""Which rows of a fit are to be left out."""
 
-    The time of the fit itself will not do: it may have gone to compilation, which is not repeated.
+
+def _all_rows(one: elpd.Scored) -> list[int]:
+    return list(range(len(one.rows)))
+
+
+def _doubtful_rows(one: elpd.Scored) -> list[int]:
+    return one.doubtful.tolist()
+
+
+def _bad_rows(one: elpd.Scored) -> list[int]:
+    return one.bad.tolist()
+
+
+def _affordable(scored: list[elpd.Scored], report: Report) -> Rows | None:
+    """The rows whose refits end in time: all doubtful ones, else all bad ones, else none.
+
+    It is judged by one refit of each model. The time of the fit itself will not do: it may have
+    gone to compilation, which is not repeated.
     """
-    start, total = time.perf_counter(), 0.0
+    start = time.perf_counter()
     for one in sorted(scored, key=lambda one: one.seconds):
-        if not len(one.bad):
-            continue
-        if one.seconds > BUDGET_SECONDS - (time.perf_counter() - start):
-            total = math.inf
-            break
-        report(f"loo {one.name}", 0.0)
-        elpd.refit(one, int(one.bad[0]))
-        total += one.seconds * len(one.bad)
-    if total <= BUDGET_SECONDS:
-        return True
+        worst = _bad_rows(one) or _doubtful_rows(one)
+        if worst and one.seconds <= BUDGET_SECONDS - (time.perf_counter() - start):
+            report(f"loo {one.name}", 0.0)
+            elpd.refit(one, worst[0])
+    for rows in (_doubtful_rows, _bad_rows):
+        if sum(one.seconds * len(rows(one)) for one in scored) <= BUDGET_SECONDS:
+            return rows
     for one in scored:
         one.refits.clear()
         one.failed.clear()
-    return False
+    return None
 
 
 def _ranked(criterion: str, scored: list[elpd.Scored]) -> Comparison:
