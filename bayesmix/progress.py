@@ -16,7 +16,7 @@ def _silent(phase: str, share: float) -> None:
 @contextmanager
 def reporter(wanted: bool) -> Iterator[Report]:
     """A function that methods report to: a rich bar in a terminal or notebook, else nothing."""
-    if not wanted or not (sys.stderr.isatty() or "ipykernel" in sys.modules):
+    if not wanted or not (sys.stderr.isatty() or _in_notebook()):
         yield _silent
         return
     from rich.console import Console
@@ -39,3 +39,10 @@ def reporter(wanted: bool) -> Iterator[Report]:
             bar.update(tasks[phase], completed=share)  # type: ignore[arg-type]
 
         yield report
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel; a process may import one without being it."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return type(shell).__name__ == "ZMQInteractiveShell"

@@ -40,7 +40,7 @@ print(type(tried(fit).fit).__name__)
 tried(lambda: checkpoint.write(disk + "/run.npz", "key", {"state": np.zeros(200_000)}))
 """
 COMMAND = """
-from bayesmix.cli import app
+from bayesmix.cli.app import app
 app(sys.argv[1:])
 """
 MLE = ("fit", "census", "--formula", "p(high, total) ~ sex", "--method", "mle", "--seed", "1")

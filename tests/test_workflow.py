@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -189,6 +190,21 @@ def test_no_progress_without_a_terminal(wanted: bool, capsys: pytest.CaptureFixt
     """Logs and pipes get no bar, and progress=False none anywhere."""
     fit(progress=wanted)
     assert capsys.readouterr() == ("", "")
+
+
+class ZMQInteractiveShell:
+    """The class that a notebook's kernel has for a shell, by name."""
+
+
+@pytest.mark.parametrize("shell", [None, ZMQInteractiveShell()], ids=["imported", "kernel"])
+def test_a_bar_is_for_the_kernel_of_a_notebook(
+    shell: object, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel shows one though its stderr is no terminal; a script that imports one does not."""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    fit(progress=True)
+    assert ("100%" in capsys.readouterr().err) == (shell is not None)
 
 
 def test_progress_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

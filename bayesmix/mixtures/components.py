@@ -94,7 +94,9 @@ class Gaussian(Expert):
 
     def log_density(self, rows: Counts, loc: Array, spread: Array) -> Array:
         scale = self.scale(spread)
-        return -0.5 * ((rows["target"] - loc) / scale) ** 2 - np.log(scale) - 0.5 * LOG_2PI
+        with np.errstate(over="ignore"):  # an expert that collapsed on one row: minus infinity
+            square = ((rows["target"] - loc) / scale) ** 2
+        return -0.5 * square - np.log(scale) - 0.5 * LOG_2PI
 
     def slopes(self, rows: Counts, loc: Array, spread: Array) -> Slopes:
         inverse = 1 / self.scale(spread)

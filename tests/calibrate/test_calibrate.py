@@ -12,7 +12,7 @@ from conjugate import ExactDraws, NormalMean
 from scipy import stats
 
 import bayesmix as bm
-from bayesmix import calibrate
+from bayesmix.calibrate import ranks
 from bayesmix.calibrate.intervals import recovery
 from bayesmix.calibrate.ranks import Calibration, sbc, uniformity_p_values
 from bayesmix.calibrate.study import Study, independent_draws
@@ -132,7 +132,7 @@ def test_ties_are_broken_at_random() -> None:
     study.truth[:] = 2.0
     _, fit = next(study.fits(False))
     fit.tree["posterior"]["mu"][:] = 2.0
-    places = [int(calibrate._ranks(study, r, fit, 99)[0]) for r in range(300)]
+    places = [int(ranks._ranks(study, r, fit, 99)[0]) for r in range(300)]
     assert stats.kstest((np.array(places) + 0.5) / 100, "uniform").pvalue > 0.01
 
 

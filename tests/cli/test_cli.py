@@ -95,7 +95,7 @@ def test_json_has_null_for_what_is_not_a_number(folder, monkeypatch):
 def test_progress_goes_to_stderr_alone(folder):
     """With a terminal on stderr the bar shows there, and stdout still holds JSON alone."""
     leader, follower = pty.openpty()
-    code = "from bayesmix.cli import app; app()"
+    code = "from bayesmix.cli.app import app; app()"
     command = [sys.executable, "-c", code, "fit", "census", *QUICK, "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=follower) as running:
         os.close(follower)
@@ -509,7 +509,7 @@ def test_help_imports_nothing_heavy():
     """--help of each command loads no numerical library, so it is there at once."""
     code = """
 import sys
-from bayesmix.cli import app
+from bayesmix.cli.app import app
 for arguments in ([], ["fit"], ["compare"], ["doctor"]):
     try:
         app([*arguments, "--help"])

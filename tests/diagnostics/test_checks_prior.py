@@ -14,7 +14,7 @@ import bayesmix as bm
 from bayesmix.diagnostics.prior import Beside, check_conflict, check_learned, check_likelihood
 from bayesmix.rng import stream
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "own"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "own"
 
 
 def own(name: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_data import own
+from own_tables import own
 
 import bayesmix as bm
 from bayesmix.errors import NotConverged

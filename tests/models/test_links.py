@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from own_data import as_labels, own
+from own_tables import as_labels, own
 from small_fits import people
 
 import bayesmix as bm

@@ -29,7 +29,7 @@ MODELS = {
     "network, two targets": bm.MDN(("x", "w"), ("y", "z"), 2, (3, 2), "softplus", noise="full"),
     "network, linear": bm.MDN(("x", "w"), "y", 2, ()),
 }
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data" / "own"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "own"
 EACH = pytest.mark.parametrize("name", MODELS)
 SHIFTS = st.floats(-30, 30)
 """In units of the column: farther away, the numbers themselves lose digits."""

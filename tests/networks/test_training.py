@@ -457,8 +457,8 @@ SLOW_STEPS = bm.Adam(0.02, 8, 12, validation=0.2, patience=10)
 CHILD = """
 import sys
 from threadpoolctl import threadpool_limits
-sys.path.insert(0, {tests!r})
-from inference.test_training import resumable
+sys.path[:0] = [{tests!r}, {tests!r} + "/support"]
+from networks.test_training import resumable
 with threadpool_limits(1):
     resumable({path!r})
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data" / "own"
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "own"
 
 
 def own(name: str) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FETCHED = {"script": "src", "img": "src", "source": "src", "iframe": "src", "link": "href"}
 RELATIONS = {"stylesheet", "preload", "icon", "prefetch", "preconnect", "dns-prefetch"}
 
