@@ -73,9 +73,9 @@ def kfold(name: str, fit: Fit, count: int, report: Report) -> Scored:
 # --- information criteria -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Selection(Ranking):
-    r"""Fits of maximum likelihood in order of BIC or ICL, lowest first; ``str()`` is a report.
+    r"""Fits of maximum likelihood in order of BIC or ICL, lowest first; it prints as a report.
 
     .. math:: \mathrm{BIC} = -2 \log L + p \log n, \qquad
               \mathrm{ICL} = \mathrm{BIC} - 2 \sum_{ik} h_{ik} \log h_{ik},

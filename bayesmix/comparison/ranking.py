@@ -33,9 +33,9 @@ SMALL_DATA, SMALL_ELPD = 100, 4.0
 _BAD = {"loo": "n_bad_k", "waic": "n_bad_variance"}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Ranking):
-    """Models in order of their expected log predictive density; ``str()`` is a report to read.
+    """Models in order of their expected log predictive density; it prints as a report to read.
 
     Parameters
     ----------

@@ -44,6 +44,9 @@ class Ranking(ABC):
         notes = [textwrap.fill(f"- {note}", 100, subsequent_indent="  ") for note in self.notes]
         return "\n".join([self.verdict, shown, *notes])
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
         table = self.table.to_html(float_format=lambda value: f"{value:.2f}")

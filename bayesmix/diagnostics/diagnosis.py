@@ -51,7 +51,7 @@ _WHAT = {"mcmc": "draws", "independent": "approximation", "point": "estimate", "
 
 @dataclass(frozen=True, eq=False)
 class Diagnosis:
-    """What the checks found, with a verdict; ``str()`` is a report to read.
+    """What the checks found, with a verdict; it prints as a report to read.
 
     Parameters
     ----------
@@ -119,6 +119,9 @@ class Diagnosis:
             head = f"  {level:<5}{check:<17}"
             lines.append(textwrap.fill(text, 100, initial_indent=head, subsequent_indent=" " * 24))
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in self._rows())

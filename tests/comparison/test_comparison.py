@@ -308,6 +308,7 @@ def test_a_comparison_prints_and_serialises() -> None:
     data = sample()
     found = compare({"a<b": fitted(data), "c": fitted(data, NormalMean(scale=0.2))})
     assert found.verdict in str(found) and "elpd_diff" in str(found)
+    assert repr(found) == str(found)
     page = found._repr_html_()
     assert "a&lt;b" in page and "<table" in page and "cannot be told apart" in page
     record = json.loads(json.dumps(found.to_dict(), allow_nan=False))

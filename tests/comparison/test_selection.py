@@ -77,7 +77,7 @@ def test_a_criterion_claims_nothing_that_it_does_not_know(
     assert not {"se", "se_diff", "elpd", "weight", "mcse"} & set(found.table)
     name = criterion.upper()
     assert f"has the lowest {name}" in found.verdict and "standard error" not in str(found)
-    assert "predicts best, by" not in str(found)
+    assert "predicts best, by" not in str(found) and repr(found) == str(found)
     said = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert [row["model"] for row in said["table"]] == found.table.index.tolist()
     assert any("There are no weights" in note for note in found.notes) == (criterion == "bic")

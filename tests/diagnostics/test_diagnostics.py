@@ -139,6 +139,13 @@ def test_report() -> None:
     assert max(map(len, lines)) <= 100
 
 
+def test_a_terminal_shows_the_report() -> None:
+    """What a prompt prints of a diagnosis is its report, not the names of its fields."""
+    found = diagnose(good_tree(shift_a_chain))
+    assert repr(found) == str(found) and "fail rhat" in repr(found)
+    assert "statistics=" not in repr(found)
+
+
 def test_html_is_escaped() -> None:
     """A level named like markup stays text in the notebook."""
     groups = good_groups()
