@@ -40,6 +40,7 @@ bench-own: $(VENV)/.ready-dev ## Fit data of others beside their tools; writes d
 	@$(PY) tests/benchmarks/own_models.py
 	@$(PY) tests/benchmarks/own_networks.py
 	@$(PY) tests/benchmarks/own_mixtures.py
+	@$(PY) tests/benchmarks/own_samplers.py --install
 	@$(PY) tests/benchmarks/own_page.py
 
 clean: ## Remove .venv, build/ and every cache
