@@ -11,6 +11,8 @@ from census_peers import BUILD, ROOT
 from own_mixtures import COUNT
 from own_networks import BEST_SETTING, CGMM, KNOWN
 
+_ARRIVED = 1.05
+"""R-hat above which draws are not of the posterior, and their number says nothing."""
 PAGE = ROOT / "docs" / "own-data.md"
 HEAD = """# On data that nobody here chose
 
@@ -131,8 +133,10 @@ def samplers(report: dict[str, Any]) -> str:
                 body.append([name, who, runs[who][-1]["absent"], "", "", "", "", ""])
                 continue
             own = float(np.median([run["ess"] / _sampling(run) for run in theirs]))
-            body.append([name, who, *_draws(theirs), f"{_median(theirs, _sampling):.2f}",
-                         f"{own:.0f}", f"{rate / own:.1f}"])  # fmt: skip
+            arrived = max(run["rhat"] for run in theirs) <= _ARRIVED
+            said = f"{rate / own:.1f}" if arrived else "did not arrive"
+            seconds = f"{_median(theirs, _sampling):.2f}"
+            body.append([name, who, *_draws(theirs), seconds, f"{own:.0f}", said])
     header = ["model", "by", "least bulk ESS", "largest R-hat", "divergences", "seconds",
               "ESS a second", "ours / theirs"]  # fmt: skip
     note = (
