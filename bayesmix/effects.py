@@ -46,8 +46,6 @@ MEASURES: dict[str, Callable[[Array, Array], Array]] = {
     "odds-ratio": lambda low, high: high * (1 - low) / (low * (1 - high)),
 }
 """How two averages are compared; differences are averages of differences, too."""
-
-
 STEP = 1e-4
 """Half of a slope's central difference, in standard deviations: its error is of order 1e-8."""
 

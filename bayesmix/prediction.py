@@ -1,4 +1,4 @@
-"""Predictions row by row: pieces that fit in memory, summaries, and rows far outside training."""
+"""Predictions row by row: pieces that fit in memory, quantiles, and rows far outside training."""
 
 from __future__ import annotations
 
@@ -20,23 +20,13 @@ from bayesmix.specs import check_count
 
 _CHUNK = 2_000_000
 """Largest (sample, obs) array that a prediction holds, 16 MB, where a block is not larger."""
-
-
 BLOCK = 256
 """Rows that share a stream of random numbers, so that chunks of any size give the same outcomes."""
-
-
 OUTCOMES = 1000
 """Outcomes behind a predictive quantile, at least; samples are reused where there are fewer."""
-
-
 FAR = 1.0
 """Ranges of the training rows beyond which a warning tells of a row."""
-
-
 _NAMED = 5
-
-
 _USER = 4
 """Frames from a warning to who called the verb: the verb and the check of its arguments between."""
 
@@ -237,8 +227,6 @@ def named(rows: Array) -> str:
 
 _SHARE = 0.5
 """Of the machine's memory: the rest is for the copies that a result is made of."""
-
-
 _UNKNOWN = 8 * 2**30
 """Bytes, where the operating system does not say how much there is."""
 

@@ -1,4 +1,10 @@
-"""Priors as frozen values: one equation each, in NumPy and in PyMC."""
+r"""Priors as frozen values: one equation each, in NumPy and in PyMC.
+
+In a family of :class:`IndependentPriors` every entry of every free variable has its own. A
+parameter with a prior of its own is a free variable as it is; one with a default prior is a linear
+function of free variables in standard coordinates, which know no units, so that
+:math:`\log p(\theta) = \log p(u) - \log\lvert\partial\theta/\partial u\rvert`, the last a constant.
+"""
 
 from __future__ import annotations
 
@@ -242,12 +248,8 @@ def check_effect_prior(name: str, prior: object) -> None:
 
 LOC_KINDS = ("loc", "gate", "scale")
 """Kinds of coefficients in a mixture: of the experts' locs, of the gate, of the log scale."""
-
-
 ALL = "all"
 """The name under which one prior is given to every parameter of a mixture."""
-
-
 STANDARD = "standard "
 """Prefix of a free variable that stands for a parameter in standard coordinates."""
 

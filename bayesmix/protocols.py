@@ -14,24 +14,12 @@ from bayesmix.calls import Named
 
 if TYPE_CHECKING:
     import pandas as pd
-from typing import TYPE_CHECKING
-
-import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Hashable
 
 Array = NDArray[Any]
-
-
 Params = Mapping[str, Array]
 """Named parameters; every array carries one leading ``sample`` axis before its own dims."""
-
-
 DATA = "data "
 """Prefix that keeps a ``pm.Data`` apart from a user's column of the same name."""
-
-
 CASE_WEIGHT = "case_weight"
 """The array of a design that says how many cases each row stands for."""
 

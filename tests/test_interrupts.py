@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ of processor time. Where others share the cores' caches the same work takes up t
 that (most is the interpreter's, which clears away PyMC's modules), so twice as much is allowed."""
 _PATIENCE = 20.0
 """The same by the clock, however loaded the machine is: who sleeps uses no processor time."""
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Interrupts as a terminal has them: a shell starts what runs in the background without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def check_interrupted(name: str, folder: Path) -> None:

@@ -29,21 +29,13 @@ EDUCATION: Mapping[str, Sequence[str]] = {
     "Doctorate": ("Doctorate",),
 }
 """The seven levels of ``edu`` in order, each with the raw education levels that it gathers."""
-
-
 _COLUMNS = {
     "edu": ("edu", "education", "education level"),
     "sex": ("sex", "gender"),
     "earning": ("earning", "earnings", "income", "class", "salary"),
 }
-
-
 _SEX = {"female": 0, "f": 0, "0": 0, "0.0": 0, "male": 1, "m": 1, "1": 1, "1.0": 1}
-
-
 _EARNING = {"<=50k": 0, ">50k": 1}
-
-
 _ADULT_ID = 1590
 
 

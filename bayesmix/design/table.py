@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 LARGEST, SMALLEST = 1e150, 1e-150
 """Beyond these a square over- or underflows, and with it every variance and every norm."""
-
-
 _CATEGORIES = ("string", "integer", "floating", "boolean", "empty")
 
 

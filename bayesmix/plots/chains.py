@@ -1,4 +1,4 @@
-"""How the sampler worked: autocorrelation, Geweke's scores, energies."""
+"""How the sampler worked: traces with ranks, autocorrelation, Geweke's scores, energies."""
 
 from __future__ import annotations
 
@@ -220,8 +220,6 @@ def _bfmi_legend(figure: Figure, values: Array) -> None:
 
 
 _LEVEL = 0.95
-
-
 _BINS = 20
 
 

@@ -1,4 +1,8 @@
-"""A binomial regression with group effects in PyTorch, its effects integrated out by Laplace."""
+"""A binomial regression with group effects in PyTorch, its effects integrated out by Laplace.
+
+The module holds the parameters that maximum likelihood climbs by; group effects are found inside
+:meth:`MixedModel.forward`, at the mode of their density given the rest.
+"""
 
 from __future__ import annotations
 

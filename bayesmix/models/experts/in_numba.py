@@ -22,14 +22,8 @@ from bayesmix.priors import LOG_2PI, Normal
 from bayesmix.protocols import Array, Design
 
 GAUSSIAN, BINOMIAL, POISSON = 0, 1, 2
-
-
 _BLOCK = 128
-
-
 _STRICT = {"nsz", "contract", "arcp"}
-
-
 _RELAXED = {*_STRICT, "reassoc"}
 
 

@@ -1,4 +1,14 @@
-"""Where fits of a mixture of experts begin and end: starts, polish, order of experts, errors."""
+"""Where fits of a mixture of experts begin and end: starts, moves, polish, order, errors.
+
+Maxima of the likelihood differ by where experts stand: two on one branch, none on another. EM never
+crosses from one to the other; taking an expert from where it adds least to where one expert serves
+two branches does. Lines through the data know nothing of the gate: where experts hold in regions of
+their own, the way to the highest maximum leads over regions.
+
+References
+----------
+Ueda, Nakano, Ghahramani & Hinton (2000), doi:10.1162/089976600300015088, split and merge EM.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +27,7 @@ from bayesmix.protocols import Array, Design, Params
 
 _LOOKED_AT = 500
 """Rows from which starts are made."""
-
-
 _CLUSTERINGS = 50
-
-
 _SLOPE = 1e-5
 
 
@@ -169,8 +175,6 @@ def _reordered(params: Params, order: Array) -> dict[str, Array]:
 
 MOST = 36
 """Moves that are tried at a time: all of four experts, the most promising of more."""
-
-
 _LINK_STEP = 0.5
 """How far the halves of a split part on a log or logit scale, where no scale of noise says."""
 
@@ -216,24 +220,14 @@ def _distance(rows: Gated, c: Coefficients, expert: int) -> float:
 
 _REGIONS = 12
 """Partitions of the predictors' space that are tried."""
-
-
 _SHORT, _LONG, _STEPS = 6, 60, 5
 """EM steps that every candidate is given, the promising ones at most, and between two looks."""
-
-
 _STILL = 1e-5
 """A gain in nats between two looks below which a climb has arrived."""
-
-
 _CLIMBED, _ROUNDS = 3, 5
 """Candidates that are climbed from in a round, and rounds at most."""
-
-
 _SHARPNESS = 2.0
 """Slope of the logits between two regions' centres, in standard units: soft, as EM sharpens it."""
-
-
 Valued = tuple[float, Coefficients]
 
 

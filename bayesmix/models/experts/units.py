@@ -8,6 +8,8 @@ with U from :class:`bayesmix.design.standard.Standard` (columns centred, of unit
 what the columns before it explain). For the experts' locs d is the target's scale s and c, in the
 rows of intercepts, its location m; for log scales c is log s; for the gate d = 1 and c = 0. A
 coefficient with a prior of its own stays as it is: its row of U is that of the identity.
+
+EM climbs in other coordinates, :class:`Whitening`: orthonormal columns, and a target of unit scale.
 """
 
 from __future__ import annotations
@@ -29,12 +31,8 @@ from bayesmix.protocols import Array
 WIDE, LINKED = Normal(0.0, 5.0), Normal(0.0, 2.5)
 """Default priors in standard coordinates. A local line may be several times as steep as the cloud
 of all rows is, and a gate sharper; on a log or logit scale 2.5 is a factor of twelve already."""
-
-
 FLOOR = 0.01
 """Least scale where none is given, in standard deviations of the target."""
-
-
 _CONSTANT = 1e-12
 """Spread of a target, relative to its size, below which it is rounding."""
 
