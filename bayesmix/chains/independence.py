@@ -152,8 +152,14 @@ def mixed(
     ----------
     params, stats
         Of the pilot run, each (chain, draw, ...).
+
+    Returns
+    -------
+    Parameters and statistics. Where draws were replaced, ``pilot_diverging`` says which of the
+    pilot's had diverged, as there are no trajectories of their own.
     """
-    diverging = stats.get("diverging", np.zeros(1))
+    lead = next(iter(params.values())).shape[:2]
+    diverging = stats.get("diverging", np.zeros(lead))
     pilot = _points(model, design, density, params)
     if pilot is None:
         return params, stats
@@ -163,7 +169,8 @@ def mixed(
     found = _in_rounds(lambda at: density.log_densities(at)[0], pilot, rng)
     if _worst(found) > _MAX_RHAT and not _worst(found) < before:
         return params, stats
-    return _named(density, found)
+    params, stats = _named(density, found)
+    return params, stats | {"pilot_diverging": diverging}
 
 
 def _in_rounds(

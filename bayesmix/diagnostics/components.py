@@ -1,4 +1,4 @@
-"""The checks of chains over mixtures: swapped labels, which do no harm, and different modes."""
+"""The checks of chains over mixtures: swapped labels, different modes, replaced chains."""
 
 from __future__ import annotations
 
@@ -50,4 +50,19 @@ def check_modes(run: SamplerRun) -> Finding | None:
     return Finding("modes", "fail", worst, MAX_RHAT_OF_MODES, "", message)
 
 
-MIXTURE_CHECKS = (check_labels, check_modes)
+def check_pilot(run: SamplerRun) -> Finding | None:
+    """Were the sampler's own chains replaced?"""
+    if "pilot_diverging" not in run.stats:
+        return None
+    share = float(run.stats["pilot_diverging"].mean())
+    moved = float(run.stats["acceptance_rate"].mean())
+    message = (
+        f"NUTS's own chains did not agree, or diverged ({share:.1%} of their draws), so they are a "
+        "pilot run: these draws are of independence chains, whose proposals it placed. They differ "
+        f"from the draw before in {moved:.0%} of cases, but can only come to where the pilot was. "
+        "Fit again with another seed, and compare."
+    )
+    return Finding("pilot", "warn", share, 0.0, "", message)
+
+
+MIXTURE_CHECKS = (check_labels, check_modes, check_pilot)

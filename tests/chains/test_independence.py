@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
+import bayesmix as bm
 from bayesmix.chains import independence, statistics
 from bayesmix.rng import stream
 
@@ -68,3 +70,23 @@ def test_without_acceptance_the_share_would_be_the_pilot_s(monkeypatch: pytest.M
     monkeypatch.setattr(independence, "_path", lambda ratio, _: np.arange(len(ratio)))
     inside, _ = crossings(0)
     assert abs(inside.mean() - SHARE) > 10 * float(statistics.mcse_mean(inside)[0])
+
+
+def test_draws_that_took_the_place_of_others_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the pilot's chains did is kept, and the diagnosis warns of it; else there is nothing."""
+    rng = stream(1, "two lines")
+    x, first = rng.normal(size=200), rng.random(200) < 0.5
+    data = pd.DataFrame({"x": x, "y": np.where(first, x, -x) + rng.normal(0, 0.3, 200)})
+    model, method = bm.MixtureOfExperts("y ~ x", 2, gate="1", scale="constant"), bm.NUTS(draws=500)
+    plain = bm.fit(model, data, method=method, seed=1, progress=False)
+    assert "diverging" in plain.tree["sample_stats"]
+    assert not [f for f in plain.diagnose().findings if f.check == "pilot"]
+    monkeypatch.setattr(independence, "_MAX_DIVERGENT", -1.0)  # as if too many had diverged
+    found = bm.fit(model, data, method=method, seed=1, progress=False)
+    kept = found.tree["sample_stats"]
+    assert kept["pilot_diverging"].dims == ("chain", "draw") and "diverging" not in kept
+    (told,) = (f for f in found.diagnose().findings if f.check == "pilot")
+    assert told.level == "warn" and "independence chains" in told.message
+    mean, error = (found.summary()[name]["x[1]"] for name in ("mean", "mcse_mean"))
+    before = plain.summary().loc["x[1]"]
+    assert abs(mean - before["mean"]) < 5 * np.hypot(error, before["mcse_mean"])
